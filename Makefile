@@ -1,0 +1,64 @@
+# Everything runs from .venv, which the first target that needs it makes from a lock with hashes.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-faults check format bench schemas lock clean
+
+help: ## show this help
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/bin/python:
+	@echo "making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; found $$($(PYTHON) --version). Say which with: make PYTHON=python3.12 ..."; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo "installing what sluicegate needs (requirements.lock)"
+	@$(PIP) --require-hashes --only-binary :all: -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	@echo "installing what its tests and checks need (requirements-dev.lock)"
+	@$(PIP) --require-hashes --only-binary :all: -r requirements-dev.lock
+	@touch $@
+
+install: $(VENV)/.runtime ## set up .venv; `.venv/bin/sluicegate --help` then works
+
+demo: $(VENV)/.runtime ## real billing decisions through the gate on a real Kafka, about a minute
+	@$(BIN)/sluicegate demo
+
+test: $(VENV)/.dev ## the default test suite, on a real Kafka
+	@$(BIN)/python -m pytest -q
+
+test-faults: $(VENV)/.dev ## kills, freezes, rebalances, broker restarts, judged by `sluicegate audit`
+	@$(BIN)/python -m pytest -q -m faults --timeout 1500 tests/faults
+
+check: $(VENV)/.dev ## format, lint, types, import direction, generated files and docs up to date
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m schemas.generate --check
+	@$(BIN)/python -m pytest -q tests/house
+
+format: $(VENV)/.dev ## put the code into the house format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev ## measure the pure path, stage by stage
+	@$(BIN)/python -m tests.bench.path
+
+schemas: $(VENV)/.runtime ## write schemas/generated/ from the Structs
+	@$(BIN)/python -m schemas.generate
+
+lock: $(VENV)/bin/python ## resolve the two lock files anew (needs the network)
+	@$(PIP) uv
+	@env -u PIP_FIND_LINKS $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml deploy/build.in -o requirements.lock
+	@env -u PIP_FIND_LINKS $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## remove .venv, caches and data of local brokers
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage data run
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
