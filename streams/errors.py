@@ -31,6 +31,6 @@ class BrokerUnreachable(SluicegateError):
 
 
 class PromiseBroken(SluicegateError):
-    """Raised when going on would bend a promise (DESIGN section 5), or when the worker is stuck. A restart may mend it."""
+    """Raised when going on would bend a promise, or when the worker is stuck. A restart may mend it."""
 
     exit_code = 4

@@ -1,0 +1,40 @@
+"""Review: a decision that a person must answer, bound to the digest of its action and ended by a deadline."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Raw, Struct
+
+from schemas.common import DurationMs, Source, Stages, TimeMs
+
+
+class Review(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A question to a person. `fresh_until_ms` is the attempt's deadline (0 if it is stale already);
+    `deadline_ms` ends the review, and then `on_timeout` is what happens.
+    """
+
+    review_id: str
+    kind: Literal["disposition", "audit_sample"]
+    decision_id: str
+    workflow: str
+    entity: str
+    reasons: Annotated[list[str], Meta(min_length=1)]
+    queue: str
+    quorum: Annotated[int, Meta(ge=1)]
+    action_digest: str
+    gated_at_ms: TimeMs
+    fresh_until_ms: TimeMs
+    escalate_at_ms: TimeMs
+    deadline_ms: TimeMs
+    on_timeout: Literal["reject"]
+    policy: str
+    rule: str | None
+    age_ms: DurationMs
+    stages_ms: Stages
+    attempt: int
+    decision: Raw
+    caused_by: Source | None
+    source: Source
+    clock_adjusted: list[str] = []
+    time_source: Literal["broker", "producer"] = "broker"

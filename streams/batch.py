@@ -1,0 +1,96 @@
+"""What goes into the path and what comes out of it: a fetched batch, a row on its way, a record to send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from schemas.decision import Decision, Successor
+
+Input = Literal["decisions", "successors"]
+Output = Literal["commands", "reviews", "exceptions"]
+OUTPUTS: tuple[Output, ...] = ("commands", "reviews", "exceptions")
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Records of one partition of one input topic, as columns of equal length, offsets rising."""
+
+    topic: str
+    input: Input
+    partition: int
+    offsets: list[int]
+    timestamps_ms: list[int]  # the broker's time where `broker_time`, else the producer's claim
+    keys: list[bytes | None]
+    values: list[bytes | None]
+    broker_time: bool
+    read_ms: int
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+
+class Refused(NamedTuple):
+    """Why a record is not a decision: data, not a Python exception."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Row:
+    """One input record on its way through the stages; each stage fills in what it finds."""
+
+    fetched: Fetched
+    index: int  # within `fetched`
+    decision: Decision | Successor | None = None
+    refused: Refused | None = None  # an ending that some stage has decided
+    stage: str = "ingest"
+    digest: bytes = b""  # of the id, see schemas.identifiers
+    root: bytes = b""  # of the root id; the same as `digest` on a first attempt
+    policy: int = -1  # index into the snapshot
+    rule: str | None = None
+    review_reasons: list[str] | None = None  # set: a person decides
+    age_ms: int = 0
+    stages: tuple[int | None, ...] = ()
+    clock_adjusted: tuple[str, ...] = ()
+    deadline_ms: int = 0  # of this attempt
+    final_deadline_ms: int = 0  # of all attempts
+
+    @property
+    def key(self) -> bytes | None:
+        return self.fetched.keys[self.index]
+
+    @property
+    def value(self) -> bytes | None:
+        return self.fetched.values[self.index]
+
+    @property
+    def offset(self) -> int:
+        return self.fetched.offsets[self.index]
+
+
+class Sent(NamedTuple):
+    """One record to send; it goes to the partition number that its input came from."""
+
+    output: Output
+    key: bytes | None
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a batch became: exactly one record for each input record, in the input's order."""
+
+    records: list[Sent]
+    remembered: Remembered
+    gated_at_ms: int
+    earliest_deadline_ms: int | None  # of the commands in it; None without any
+    counts: dict[tuple[str, Output, str], int]  # (workflow or "", output, reason)
+
+
+@dataclass(slots=True)
+class Remembered:
+    """What the window will know once the batch is committed: digest -> content, expiry and flag, packed."""
+
+    entries: dict[bytes, bytes] = field(default_factory=dict)

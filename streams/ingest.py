@@ -1,0 +1,152 @@
+"""Ingest: bytes in, a decision or the reason why it is none.
+
+The first that applies is the reason: empty, oversized, encoding, json, schema, key, time, unknown_workflow, future.
+Per record this decodes twice: msgspec types the fields and keeps `action` byte for byte, orjson reads the whole value
+as strictly as its readers will (UTF-8, grammar and finite numbers also inside `action`, which msgspec skips over).
+Three cheap proofs then save the slow road: see `_clean`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import orjson
+
+from schemas.common import DEPTH_MAX, TIME_MS_MAX, VALUE_BYTES_MAX
+from schemas.decision import LINEAGE_FIELDS, Decision, Successor
+from schemas.identifiers import root_digest
+from streams.batch import Fetched, Input, Refused, Row
+from streams.policy import Policy
+from streams.strict_json import BOM, examine
+
+_DECODERS: dict[Input, msgspec.json.Decoder[Any]] = {
+    "decisions": msgspec.json.Decoder(Decision),
+    "successors": msgspec.json.Decoder(Successor),
+}
+_TIMES = ("observed_at_ms", "decided_at_ms", "sent_at_ms", "expires_at_ms")
+_LINEAGE_TIMES = ("first_observed_at_ms", "final_deadline_ms")
+# A run of more than 300 number characters covers two neighbours in every 150th byte.
+_STRIDE = 150
+_TWO_NUMBER_CHARS = re.compile(rb"[0-9.eE+-]{2}")
+
+
+def ingest(fetched: Sequence[Fetched], now_ms: int, policies: Mapping[str, Policy]) -> list[Row]:
+    """A row for each record, in order: with its decision, or refused."""
+    return [_row(batch, index, now_ms, policies) for batch in fetched for index in range(len(batch.offsets))]
+
+
+def refusal(value: bytes) -> tuple[str, str] | None:
+    """Why this value could not stand on `decisions`, as (reason, sentence), or None. For tools that send."""
+    found = read(value, "decisions")
+    if isinstance(found, Refused):
+        return found
+    return _times(found)
+
+
+def _row(batch: Fetched, index: int, now_ms: int, policies: Mapping[str, Policy]) -> Row:
+    row = Row(batch, index)
+    found = read(batch.values[index], batch.input)
+    if isinstance(found, Refused):
+        row.refused = found
+        return row
+    row.refused = _key(batch.keys[index], found) or _times(found)
+    if row.refused:
+        return row
+    policy = policies.get(found.workflow)
+    if policy is None:
+        row.refused = Refused("invalid.unknown_workflow", f"no policy for the workflow {found.workflow!r}")
+        return row
+    if found.observed_at_ms > now_ms + policy.skew_tolerance_ms:
+        ahead_ms = found.observed_at_ms - now_ms
+        row.refused = Refused(
+            "invalid.future",
+            f"observed {ahead_ms} ms after now; {policy.skew_tolerance_ms} ms of clock skew are tolerated",
+        )
+        return row
+    row.decision, row.policy = found, policy.index
+    row.root = root_digest(found.root_id if isinstance(found, Successor) else found.id)
+    row.digest = root_digest(found.id) if isinstance(found, Successor) else row.root
+    return row
+
+
+def read(value: bytes | None, source: Input) -> Decision | Successor | Refused:
+    """Decodes one value; what its key, its times and the policies say is not looked at."""
+    if not value:
+        return Refused("invalid.empty", "a tombstone: the value is null" if value is None else "the value is empty")
+    if len(value) > VALUE_BYTES_MAX:
+        return Refused("invalid.oversized", f"the value has {len(value)} bytes; at most {VALUE_BYTES_MAX} are allowed")
+    try:
+        whole = orjson.loads(value)
+        decision: Decision | Successor = _DECODERS[source].decode(value)
+    except (ValueError, RecursionError) as error:
+        # both decoders raise ValueErrors; msgspec a RecursionError at a depth that orjson still takes
+        problem = examine(value)
+        return Refused(*problem) if problem else Refused("invalid.schema", _told(error))
+    if not _clean(value, whole, decision) and (problem := examine(value)):
+        return Refused(*problem)
+    return _lineage(decision, whole) or decision
+
+
+def _clean(value: bytes, whole: dict[str, Any], decision: Decision | Successor) -> bool:
+    """Cheap proofs that `examine` would find nothing; False means "not proven".
+
+    - Every object key has a colon. If the value has no more colons than the top level and `attributes` have distinct
+      keys, plus those in the bytes of `action`, then no key of theirs stands twice (and no string there has a colon).
+    - Without a backslash no key is spelt in two ways, so counting `"type"` finds a second one.
+    - With at most 64 opening brackets nothing is nested deeper.
+    """
+    action = bytes(decision.action)
+    return (
+        value.count(b":") == len(whole) + len(decision.attributes or ()) + action.count(b":")
+        and b"\\" not in value
+        and action.count(b'"type"') <= 1
+        and value.count(b"{") + value.count(b"[") <= DEPTH_MAX
+        and not _TWO_NUMBER_CHARS.search(value[_STRIDE::_STRIDE])
+        and (value.isascii() or BOM not in value)
+    )
+
+
+def _lineage(decision: Decision | Successor, whole: dict[str, Any]) -> Refused | None:
+    if isinstance(decision, Successor):
+        if decision.id != f"{decision.root_id}~{decision.attempt}" or "~" in decision.root_id:
+            return Refused("invalid.schema", "id: a successor's id is <root_id>~<attempt>")
+        return None
+    if "~" in decision.id:
+        return Refused("invalid.schema", "id: it may not hold a ~, which marks successors")
+    if not LINEAGE_FIELDS.isdisjoint(whole):
+        field = min(LINEAGE_FIELDS & whole.keys())
+        return Refused("invalid.schema", f"{field}: only Sluicegate itself says what a decision descends from")
+    return None
+
+
+def _key(key: bytes | None, decision: Decision | Successor) -> Refused | None:
+    if key is None:
+        return Refused("invalid.key", "the record has no key; it must be the entity")
+    if key != decision.entity.encode():
+        return Refused("invalid.key", "the record's key is not the entity")
+    return None
+
+
+def _times(decision: Decision | Successor) -> Refused | None:
+    for field in _TIMES:
+        time_ms = getattr(decision, field)
+        if time_ms is not None and not 0 <= time_ms <= TIME_MS_MAX:
+            return Refused("invalid.time", f"{field}: outside 0 ... {TIME_MS_MAX}")
+    if isinstance(decision, Successor):
+        for field in _LINEAGE_TIMES:
+            if not 0 <= getattr(decision, field) <= TIME_MS_MAX:
+                return Refused("invalid.time", f"{field}: outside 0 ... {TIME_MS_MAX}")
+    return None
+
+
+def _told(error: Exception) -> str:
+    """msgspec's "Expected `int`, got `str` - at `$.observed_at_ms`" as "observed_at_ms: expected int, got str"."""
+    text = str(error).replace("`", "")
+    what, _, path = text.partition(" - at ")
+    if text.startswith("Object missing required field "):
+        return f"{text.removeprefix('Object missing required field ').partition(' - at ')[0]}: missing"
+    field = path.removeprefix("$").removeprefix(".") or "the value"
+    return f"{field}: {what[:1].lower()}{what[1:]}"[:300]

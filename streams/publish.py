@@ -1,0 +1,164 @@
+"""Publish: one output record for each input record, with its reason, policy version and stages."""
+
+from __future__ import annotations
+
+import base64
+from hashlib import sha256
+
+import msgspec
+
+from schemas.command import Command
+from schemas.common import RAW_BYTES_MAX, Source, Stages
+from schemas.decision import Successor
+from schemas.exception import ExceptionRecord
+from schemas.identifiers import action_digest, command_id, exception_id, review_id
+from schemas.reasons import WITHIN_BOUNDS
+from schemas.review import Review
+from streams.batch import Output, Row, Sent
+from streams.policy import Policy
+
+_NULL = msgspec.Raw(b"null")
+_encode = msgspec.json.Encoder().encode
+
+
+def publish(row: Row, policy: Policy | None, gated_at_ms: int) -> tuple[Sent, str]:
+    """The record that answers this row, and its first reason."""
+    output: Output
+    record: ExceptionRecord | Review | Command
+    if row.refused is not None:
+        output, reason, record = "exceptions", row.refused.reason, _exception(row, policy, gated_at_ms)
+    elif row.review_reasons is not None:
+        output, reason, record = "reviews", row.review_reasons[0], _review(row, _known(policy), gated_at_ms)
+    else:
+        output, reason, record = "commands", WITHIN_BOUNDS, _command(row, _known(policy), gated_at_ms)
+    return Sent(output, row.key, _encode(record)), reason
+
+
+def _known(policy: Policy | None) -> Policy:
+    assert policy is not None, "only a row with a policy passes the boundary"
+    return policy
+
+
+def _command(row: Row, policy: Policy, gated_at_ms: int) -> Command:
+    decision = row.decision
+    assert decision is not None and row.rule is not None
+    return Command(
+        command_id=command_id(row.root),
+        decision_id=decision.id,
+        workflow=decision.workflow,
+        entity=decision.entity,
+        action=decision.action,
+        gated_at_ms=gated_at_ms,
+        deadline_ms=min(row.deadline_ms, row.final_deadline_ms),
+        age_ms=row.age_ms,
+        stages_ms=Stages(*row.stages),
+        kind="disposition",
+        authority="autonomous",
+        authority_version=0,
+        policy=policy.name,
+        rule=row.rule,
+        reason=WITHIN_BOUNDS,
+        context_version_seen=None,
+        attempt=_attempt(row),
+        value_minor=decision.value_minor,
+        currency=decision.currency,
+        model=decision.model,
+        segment=decision.segment,
+        review_id=None,
+        caused_by=None,
+        source=_source(row),
+        clock_adjusted=list(row.clock_adjusted),
+        time_source="broker" if row.fetched.broker_time else "producer",
+    )
+
+
+def _review(row: Row, policy: Policy, gated_at_ms: int) -> Review:
+    decision, value = row.decision, row.value
+    assert decision is not None and value is not None and row.review_reasons
+    # nobody can ask again yet, so the review ends with this attempt
+    deadline_ms = min(row.deadline_ms, row.final_deadline_ms)
+    return Review(
+        review_id=review_id(row.fetched.topic, row.fetched.partition, row.offset),
+        kind="disposition",
+        decision_id=decision.id,
+        workflow=decision.workflow,
+        entity=decision.entity,
+        reasons=row.review_reasons,
+        queue=decision.workflow,
+        quorum=1,
+        action_digest=action_digest(bytes(decision.action)),
+        gated_at_ms=gated_at_ms,
+        fresh_until_ms=deadline_ms,
+        escalate_at_ms=gated_at_ms + (deadline_ms - gated_at_ms) // 2,
+        deadline_ms=deadline_ms,
+        on_timeout="reject",
+        policy=policy.name,
+        rule=row.rule,
+        age_ms=row.age_ms,
+        stages_ms=Stages(*row.stages),
+        attempt=_attempt(row),
+        decision=msgspec.Raw(value),
+        caused_by=None,
+        source=_source(row),
+        clock_adjusted=list(row.clock_adjusted),
+        time_source="broker" if row.fetched.broker_time else "producer",
+    )
+
+
+def _exception(row: Row, policy: Policy | None, gated_at_ms: int) -> ExceptionRecord:
+    decision, refused, value = row.decision, row.refused, row.value or b""
+    assert refused is not None
+    text, coded = (None, None) if decision is not None or row.value is None else _cut(value)
+    return ExceptionRecord(
+        exception_id=exception_id(row.fetched.topic, row.fetched.partition, row.offset, refused.reason),
+        kind="disposition",
+        decision_id=decision.id if decision else None,
+        workflow=decision.workflow if decision else None,
+        entity=decision.entity if decision else None,
+        reason=refused.reason,
+        stage=row.stage,
+        detail=refused.detail,
+        age_ms=row.age_ms if decision else None,
+        budget_ms=policy.budget_ms if policy else None,
+        policy=policy.name if policy else None,
+        rule=row.rule,
+        attempt=_attempt(row) if decision else None,
+        first_reason=decision.cause if isinstance(decision, Successor) else refused.reason,
+        fingerprint=None,
+        value_minor=decision.value_minor if decision else None,
+        currency=decision.currency if decision else None,
+        caused_by=None,
+        gated_at_ms=gated_at_ms,
+        deadline_ms=row.deadline_ms if decision else None,
+        final_deadline_ms=row.final_deadline_ms if decision else None,
+        stages_ms=Stages(*row.stages) if decision else None,
+        decision=msgspec.Raw(value) if decision else _NULL,
+        raw=text,
+        raw_base64=coded,
+        raw_sha256=sha256(value).hexdigest(),
+        raw_bytes=len(value),
+        source=_source(row),
+        trace=[],
+        clock_adjusted=list(row.clock_adjusted),
+        time_source="broker" if row.fetched.broker_time else "producer",
+    )
+
+
+def _cut(value: bytes) -> tuple[str | None, str | None]:
+    """At most 64 KiB of an unreadable value: as text, or as base64 where it is not UTF-8."""
+    head = value[:RAW_BYTES_MAX]
+    try:
+        return head.decode(), None
+    except UnicodeDecodeError as error:
+        # only the cut itself may have gone through a character
+        if len(value) > RAW_BYTES_MAX and error.start > RAW_BYTES_MAX - 4 and error.reason == "unexpected end of data":
+            return head[: error.start].decode(), None
+        return None, base64.b64encode(head).decode()
+
+
+def _attempt(row: Row) -> int:
+    return row.decision.attempt if isinstance(row.decision, Successor) else 1
+
+
+def _source(row: Row) -> Source:
+    return Source(row.fetched.topic, row.fetched.partition, row.offset)
