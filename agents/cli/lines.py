@@ -1,0 +1,164 @@
+"""One record as one line for a person: when, where, who, what happened and why, how old, how much.
+
+Values come from outside and go to a terminal: control characters are shown, never passed on.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from agents.readable import duration, money
+
+TEXT_CHARS_MAX = 160  # of an unreadable value or a detail: a line, not a page
+TIME_MS_MAX = 253_402_300_799_999  # what a datetime can hold
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A record as it was read."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """`color` is a name that click.style knows; it belongs to `what`."""
+
+    where: str
+    who: str
+    what: str
+    tail: str
+    color: str
+
+
+def printable(text: str, chars_max: int = TEXT_CHARS_MAX) -> str:
+    """The text without control characters, cut."""
+    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text[: chars_max + 1])
+    return shown if len(shown) <= chars_max else shown[: chars_max - 1] + "…"
+
+
+def as_line(kind: str, seen: Seen) -> Line:
+    body = _parsed(seen.value)
+    where = f"{_clock(seen.timestamp_ms)} {seen.partition}/{seen.offset}"
+    if not isinstance(body, dict):
+        text = "tombstone" if seen.value is None else (seen.value[: 4 * TEXT_CHARS_MAX].decode("utf-8", "replace"))
+        return Line(where, _text(seen.key), printable(text), f"{len(seen.value or b'')} bytes", "red")
+    what, color = _WHAT.get(kind, _other)(body)
+    ident = next((body[name] for name in _IDS if isinstance(body.get(name), str)), "")
+    who = printable(f"{body.get('entity') or _text(seen.key)} {ident}".strip(), 100)
+    return Line(where, who, printable(what, 2 * TEXT_CHARS_MAX), _age_and_value(body, seen.timestamp_ms), color)
+
+
+def as_document(seen: Seen) -> bytes:
+    """One JSON object on one line, the value's own bytes within it; `raw` instead where it is not JSON."""
+    head: dict[str, Any] = {
+        "topic": seen.topic,
+        "partition": seen.partition,
+        "offset": seen.offset,
+        "timestamp_ms": seen.timestamp_ms,
+        "key": None if seen.key is None else seen.key.decode("utf-8", "backslashreplace"),
+        "value": None,
+    }
+    if seen.value is not None:
+        try:
+            orjson.loads(seen.value)
+        except ValueError:
+            head |= _raw(seen.value)
+        else:
+            # line breaks can only stand between tokens there, where a space means the same
+            head["value"] = orjson.Fragment(seen.value.replace(b"\r", b" ").replace(b"\n", b" "))
+    return orjson.dumps(head)
+
+
+def _raw(value: bytes) -> dict[str, str]:
+    try:
+        return {"raw": value.decode()}
+    except UnicodeDecodeError:
+        return {"raw_base64": base64.b64encode(value).decode()}
+
+
+def _parsed(value: bytes | None) -> Any:
+    try:
+        return orjson.loads(value or b"null")
+    except ValueError:
+        return None
+
+
+def _text(key: bytes | None) -> str:
+    return "(no key)" if key is None else printable(key.decode("utf-8", "replace"), 80)
+
+
+def _clock(time_ms: int) -> str:
+    moment = datetime.fromtimestamp(min(max(time_ms, 0), TIME_MS_MAX) // 1000, UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{time_ms % 1000:03d}Z"
+
+
+def _age_and_value(body: dict[str, Any], timestamp_ms: int) -> str:
+    inner = body.get("decision")
+    source = body if "value_minor" in body or not isinstance(inner, dict) else inner
+    age_ms = body.get("age_ms")
+    if age_ms is None and isinstance(body.get("observed_at_ms"), int):
+        age_ms = max(0, timestamp_ms - body["observed_at_ms"])
+    shown = [f"age {duration(age_ms)}"] if isinstance(age_ms, int) else []
+    if isinstance(source.get("value_minor"), int) and isinstance(source.get("currency"), str):
+        shown.append(money(source["value_minor"], printable(source["currency"], 3)))
+    return "  ".join(shown)
+
+
+def _rule(body: dict[str, Any]) -> str:
+    named = ", ".join(str(body[name]) for name in ("rule", "policy") if body.get(name))
+    return f" ({named})" if named else ""
+
+
+def _command(body: dict[str, Any]) -> tuple[str, str]:
+    return f"{body.get('authority')}: {body.get('reason')}{_rule(body)}", "green"
+
+
+def _review(body: dict[str, Any]) -> tuple[str, str]:
+    reasons = body.get("reasons")
+    why = ", ".join(map(str, reasons)) if isinstance(reasons, list) else "?"
+    return f"for {body.get('queue')}: {why}{_rule(body)}", "yellow"
+
+
+def _exception(body: dict[str, Any]) -> tuple[str, str]:
+    return f"{body.get('reason')}: {body.get('detail')}", "red"
+
+
+def _decision(body: dict[str, Any]) -> tuple[str, str]:
+    action = body.get("action")
+    kind = action.get("type") if isinstance(action, dict) else None
+    by = f" by {body['model']}" if body.get("model") else ""
+    sure = f", confidence {body['confidence']}" if body.get("confidence") is not None else ""
+    return f"{body.get('workflow')} proposes {kind or 'an action'}{by}{sure}", "cyan"
+
+
+def _receipt(body: dict[str, Any]) -> tuple[str, str]:
+    status = body.get("status")
+    detail = f": {body['detail']}" if body.get("detail") else ""
+    return f"{status}{detail}", "green" if status == "executed" else "red"
+
+
+def _other(body: dict[str, Any]) -> tuple[str, str]:
+    return orjson.dumps(body).decode(), "white"
+
+
+_IDS = ("decision_id", "id", "command_id", "review_id", "exception_id")
+_WHAT: dict[str, Callable[[dict[str, Any]], tuple[str, str]]] = {
+    "commands": _command,
+    "reviews": _review,
+    "exceptions": _exception,
+    "decisions": _decision,
+    "successors": _decision,
+    "receipts": _receipt,
+}

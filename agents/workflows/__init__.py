@@ -1,0 +1,1 @@
+"""Workflow packs: one folder each, to be copied by whoever makes a workflow of their own."""
