@@ -22,7 +22,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "worker": ("agents.cli.worker", "worker", "Run the gate."),
     "send": ("agents.cli.send", "send", "Send decisions by hand, from a file or stdin."),
     "tail": ("agents.cli.tail", "tail", "Look at a topic, record by record."),
-    "audit": ("agents.cli.audit", "audit", "Check the promises over whole topics, independently of the gate."),
+    "audit": (
+        "agents.cli.audit",
+        "audit",
+        "Check the promises over whole topics, independently of the gate.",
+    ),
 }
 
 

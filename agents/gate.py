@@ -1,0 +1,49 @@
+"""The gate: reads decisions and successors, decides each on the pure path, sends it out exactly one way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from streams.batch import Fetched
+from streams.path import Snapshot, decide
+from streams.runtime.app import stream_topic
+from streams.runtime.lanes import Lanes
+from streams.runtime.settings import Role, Worker
+from streams.runtime.stage import Batch
+from streams.window import IDS_MAX, Window
+
+NAME = "gate"
+_WINDOW = "window/"
+
+
+class GateStage:
+    """One partition number of the gate: the path, and the window that it remembers."""
+
+    def __init__(self, policies: Snapshot, ids_max: int = IDS_MAX) -> None:
+        self._policies = policies
+        self._window = Window(ids_max)
+
+    def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
+        self._window.restore((value for slot, value in changelog.items() if slot.startswith(_WINDOW)), now_ms)
+
+    def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
+        decided = decide(fetched, now_ms, self._policies, self._window)
+        change = self._window.commit(decided.remembered, now_ms)
+        changelog = {f"{_WINDOW}{change.slot}": change.value} if change else {}
+        return Batch(decided.records, changelog, decided.earliest_deadline_ms)
+
+
+def role(group: str, policies: Snapshot, ids_max: int = IDS_MAX) -> Role:
+    """The gate's role: both input topics, a window per partition number."""
+    return Role(NAME, group, ("decisions", "successors"), lambda: GateStage(policies, ids_max))
+
+
+def wire(app: Any, worker: Worker, lanes: Lanes) -> None:
+    """Puts the gate's agent on the app. The lanes decide and send; the agent only hands them what has come."""
+
+    async def gate(stream: Any) -> None:
+        async for delivered in stream:
+            lanes.offer(delivered)
+
+    app.agent(stream_topic(app, worker), name=NAME)(gate)

@@ -1,0 +1,100 @@
+"""The supervisor: one child process per role, started again when it dies, a bounded number of times.
+
+A child that refuses its configuration is not started again: it would refuse it again. The children end with the
+supervisor, however that ends: each watches a pipe of which only the supervisor holds the other end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from streams.errors import ConfigurationError, PromiseBroken
+
+RESTARTS_MAX = 10  # within ...
+RESTARTS_WINDOW_S = 600.0  # ... so long; more of them is no mishap any more
+BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)  # before the 1st, 2nd, ... restart in that time
+STOP_S = 15.0  # a drain takes at most 10; then SIGKILL, which loses nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """How a role's process is started."""
+
+    role: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+
+
+async def supervise(children: Sequence[Child]) -> int:
+    """Runs all children until SIGTERM or SIGINT (0), or until one cannot go on: its exit code."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    tasks = [asyncio.create_task(_keep(child, stop)) for child in children]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    stop.set()  # one role gave up, or we were told to stop: the others drain
+    codes = [await task for task in tasks]
+    return next((code for code in codes if code), 0)
+
+
+async def _keep(child: Child, stop: asyncio.Event) -> int:
+    restarts: deque[float] = deque()
+    now = asyncio.get_running_loop().time
+    while True:
+        code = await _run(child, stop)
+        if stop.is_set():
+            return 0 if code in (0, -signal.SIGTERM, -signal.SIGINT) else abs(code)
+        if code in (0, ConfigurationError.exit_code):
+            return code
+        while restarts and restarts[0] < now() - RESTARTS_WINDOW_S:
+            restarts.popleft()
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        if len(restarts) >= RESTARTS_MAX:
+            _say(f"the {child.role} {how}, after {RESTARTS_MAX} restarts in {RESTARTS_WINDOW_S:.0f} s: giving up")
+            return code if code > 0 else PromiseBroken.exit_code
+        wait_s = BACKOFF_S[min(len(restarts), len(BACKOFF_S) - 1)]
+        restarts.append(now())
+        _say(f"the {child.role} {how}; starting it again in {wait_s} s ({len(restarts)} of {RESTARTS_MAX})")
+        try:
+            await asyncio.wait_for(stop.wait(), wait_s)
+        except TimeoutError:
+            continue
+        return 0
+
+
+async def _run(child: Child, stop: asyncio.Event) -> int:
+    """One life of the child: its exit code, negative for a signal."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "agents.worker",
+        child.role,
+        *child.arguments,
+        stdin=asyncio.subprocess.PIPE,
+        env={**os.environ, **child.environment, "SLUICEGATE_SUPERVISED": "1"},
+        start_new_session=True,  # the terminal's Ctrl-C reaches the supervisor alone, which tells the children
+    )
+    ended = asyncio.create_task(process.wait())
+    told = asyncio.create_task(stop.wait())
+    await asyncio.wait((ended, told), return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if not ended.done():
+        process.terminate()
+        try:
+            await asyncio.wait_for(asyncio.shield(ended), STOP_S)
+        except TimeoutError:
+            _say(f"the {child.role} did not end within {STOP_S:.0f} s: killed")
+            process.kill()
+    return await ended
+
+
+def _say(what: str) -> None:
+    sys.stderr.write(f"sluicegate: {what}\n")
+    sys.stderr.flush()

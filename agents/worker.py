@@ -1,0 +1,75 @@
+"""One worker process: reads its settings, refuses a bad start, wires the role and works. The supervisor starts it.
+
+python -m agents.worker ROLE --bootstrap ... --prefix ... --group ... --policies ... --data ...
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from agents import gate
+from streams.errors import SluicegateError
+from streams.runtime import logs, policies, topics
+from streams.runtime.process import work
+from streams.runtime.settings import Kafka, Worker
+from streams.window import IDS_MAX
+
+ROLES = (gate.NAME,)
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code of the process, when it ends in an orderly way."""
+    given = _parser().parse_args(arguments)
+    logs.configure(given.role)
+    _end_with_the_supervisor()
+    try:
+        asyncio.run(_run(given))
+    except SluicegateError as error:
+        sys.stderr.write(f"sluicegate: {error}\n")
+        return error.exit_code
+    return 0
+
+
+async def _run(given: argparse.Namespace) -> None:
+    snapshot = policies.load(given.policies)
+    kafka = Kafka(given.bootstrap, given.prefix)
+    found = await topics.require(kafka.bootstrap, kafka.prefix)
+    for warning in found.warnings:
+        logs.warn(warning)
+    role = gate.role(given.group, snapshot, given.window_ids)
+    await work(Worker(kafka, role, given.data, found.partitions), gate.wire)
+
+
+def _end_with_the_supervisor() -> None:
+    """The supervisor holds the other end of stdin: when it is gone, however it went, this process drains."""
+    if os.environ.get("SLUICEGATE_SUPERVISED") != "1":
+        return
+
+    def wait() -> None:
+        while sys.stdin.buffer.read(1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="supervisor", daemon=True).start()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m agents.worker")
+    parser.add_argument("role", choices=ROLES)
+    parser.add_argument("--bootstrap", required=True)
+    parser.add_argument("--prefix", required=True)
+    parser.add_argument("--group", required=True)
+    parser.add_argument("--policies", required=True, type=Path)
+    parser.add_argument("--data", required=True, type=Path)
+    parser.add_argument("--window-ids", type=int, default=IDS_MAX)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

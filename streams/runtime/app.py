@@ -1,0 +1,46 @@
+"""One Faust app for a role: its inputs as one stream, its batches handed to the lanes, nothing of Faust's own state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faust
+from yarl import URL
+
+from streams.runtime.lanes import Lanes
+from streams.runtime.settings import REBALANCE_S, REQUEST_S, SESSION_S, Worker
+from streams.runtime.transport import PassThrough, Transport
+
+
+def make_app(worker: Worker, lanes: Lanes) -> faust.App:
+    """The app, on our transport; `make_stream_topic` gives the agent its input."""
+    app = faust.App(
+        worker.role.group,
+        broker=[URL(f"kafka://{address}") for address in worker.kafka.bootstrap.split(",")],
+        broker_client_id=f"{worker.role.group}",
+        broker_request_timeout=REQUEST_S,
+        broker_session_timeout=SESSION_S,
+        broker_rebalance_timeout=REBALANCE_S,
+        producer_request_timeout=REQUEST_S,
+        datadir=str(worker.data),
+        store="memory://",
+        autodiscover=False,
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        reply_create_topic=False,
+        topic_partitions=worker.partitions,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        consumer_auto_offset_reset="earliest",
+    )
+    transport = Transport(app.conf.broker_consumer, app, loop=app.loop)
+    transport.lanes = lanes
+    app.transport = transport
+    return app
+
+
+def stream_topic(app: faust.App, worker: Worker) -> Any:
+    """All inputs of the role as one topic of Faust's, undecoded and without acks."""
+    names = [worker.kafka.topic(name) for name in worker.role.inputs]
+    return app.topic(*names, schema=PassThrough(), acks=False)

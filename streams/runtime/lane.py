@@ -1,0 +1,220 @@
+"""A lane: one task that owns one partition number of a role, from the hand-over to the moment it is taken away.
+
+The hand-over has an order that must not be changed: initialise the producer (fences the last owner and waits for what
+it has in flight), then read the committed offsets, then rebuild the stage up to them, then seek, then take records.
+Read the offsets first and the old owner may still commit in between: its batch would be decided twice.
+
+While one transaction is open, everything that arrives waits and goes into the next one together. After any failure
+the stage and the producer are thrown away and the hand-over starts again, so there is one way into a partition.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import structlog
+from aiokafka import TopicPartition
+
+from streams.batch import OUTPUTS, Fetched
+from streams.errors import PromiseBroken
+from streams.runtime.failpoints import reach
+from streams.runtime.lookup import Lookup
+from streams.runtime.settings import BATCH_RECORDS_MAX, PENDING_RECORDS_MAX, RETRY_S, Worker
+from streams.runtime.stage import Stage
+from streams.runtime.transactions import Denied, Failed, Fenced, Late, Outgoing, Transactions
+
+log = structlog.get_logger()
+
+State = Literal["hand-over", "open", "closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A fetched batch and where it stands: the consumer read on from `base` and will read on at `next`."""
+
+    fetched: Fetched
+    base: int
+    next: int
+
+
+class Seeker(Protocol):
+    """The consumer, as far as a lane moves it."""
+
+    async def seek_to(self, partition: TopicPartition, offset: int) -> None:
+        """Reads on at `offset`. Raises Failed when the partition is not assigned (any more)."""
+
+
+class Lane:
+    """Partition `number` of every input of the role. All methods belong to the event loop of the agents."""
+
+    def __init__(
+        self,
+        number: int,
+        worker: Worker,
+        lookup: Lookup,
+        seeker: Seeker,
+        clock_ms: Callable[[], int],
+        changed: asyncio.Event,
+    ) -> None:
+        self.number = number
+        self.state: State = "hand-over"
+        self.waits_for: str | None = None  # a named dependency; None means that progress is due
+        self.progress = 0  # goes up whenever something was achieved
+        self.partitions = tuple(TopicPartition(worker.kafka.topic(name), number) for name in worker.role.inputs)
+        self._worker = worker
+        self._lookup = lookup
+        self._seeker = seeker
+        self._clock_ms = clock_ms
+        self._changed = changed  # tells the fetcher that this lane takes records again
+        self._pending: deque[Delivered] = deque()
+        self._pending_records = 0
+        self._arrived = asyncio.Event()
+        self._expected: dict[TopicPartition, int] = {}
+        self._astray: set[TopicPartition] = set()
+        self._finishing = False
+        self._outputs = {output: worker.kafka.topic(output) for output in OUTPUTS}
+
+    # what the fetcher and the agent see
+
+    @property
+    def takes_records(self) -> bool:
+        return self.state == "open" and self._pending_records < PENDING_RECORDS_MAX and not self._finishing
+
+    @property
+    def busy(self) -> bool:
+        """Whether something should be happening here."""
+        return self.state == "hand-over" or bool(self._pending)
+
+    def position(self, partition: TopicPartition) -> int | None:
+        """The next offset that this lane wants of an input, once it is open."""
+        return self._expected.get(partition) if self.state == "open" else None
+
+    def offer(self, delivered: Delivered) -> None:
+        """Takes a fetched batch, if it is the one that follows; one that is not makes the lane seek back."""
+        if self.state != "open" or self._finishing:
+            return
+        partition = TopicPartition(delivered.fetched.topic, delivered.fetched.partition)
+        if delivered.base != self._expected[partition]:
+            self._astray.add(partition)
+        else:
+            self._expected[partition] = delivered.next
+            self._pending.append(delivered)
+            self._pending_records += len(delivered.fetched)
+        self._arrived.set()
+
+    def finish(self) -> None:
+        """Takes nothing more, and ends after the transaction that is under way."""
+        self._finishing = True
+        self._arrived.set()
+
+    # the task
+
+    async def run(self) -> None:
+        """Works until `finish`, or until cancelled. Raises PromiseBroken when going on is wrong."""
+        while not self._finishing:
+            transactions = Transactions(
+                self._worker.kafka.bootstrap,
+                self._worker.role.transactional_id(self._worker.kafka, self.number),
+                self.number,
+                self._worker.role.group,
+            )
+            try:
+                stage = await self._hand_over(transactions)
+                await self._work(transactions, stage)
+            except Late:
+                log.warning("decided again", partition=self.number, why="a deadline passed before the commit")
+            except Fenced:
+                await self._pause("another owner", "another worker has taken this partition over")
+            except Failed as error:
+                await self._pause(f"the broker at {self._worker.kafka.bootstrap}", str(error))
+            except Denied as error:
+                raise PromiseBroken(f"partition {self.number}: the broker refuses the transaction ({error})") from error
+            finally:
+                self._forget()
+                await transactions.stop()
+        self.state = "closed"
+
+    def _forget(self) -> None:
+        self.state = "hand-over"
+        self._pending.clear()
+        self._pending_records = 0
+        self._expected.clear()
+        self._astray.clear()
+
+    async def _pause(self, dependency: str, why: str) -> None:
+        # long enough for the group to tell us if the partition is not ours any more: then this task is cancelled
+        self._forget()
+        if self.waits_for != dependency:
+            log.warning("waiting", partition=self.number, waits_for=dependency, why=why)
+        self.waits_for = dependency
+        await asyncio.sleep(RETRY_S)
+
+    async def _hand_over(self, transactions: Transactions) -> Stage:
+        role = self._worker.role
+        await transactions.start()
+        await reach("hand_over_with_producer")
+        committed = await self._lookup.committed(role.group, self.partitions)
+        fresh = [partition for partition in self.partitions if partition not in committed]
+        if fresh:
+            committed |= await self._lookup.beginnings(fresh)
+        stage = role.new_stage()
+        try:
+            stage.restore(await self._lookup.changelog(role.name, self.number), self._clock_ms())
+        except ValueError as error:
+            raise PromiseBroken(
+                f"partition {self.number} of {self._worker.kafka.topic('state')} cannot be read: {error}"
+            ) from error
+        for partition in self.partitions:
+            await self._seeker.seek_to(partition, committed[partition])
+        self._expected = {partition: committed[partition] for partition in self.partitions}
+        self.state, self.waits_for = "open", None
+        self.progress += 1
+        self._changed.set()
+        log.info("partition ready", partition=self.number, offsets=[committed[p] for p in self.partitions])
+        return stage
+
+    async def _work(self, transactions: Transactions, stage: Stage) -> None:
+        while True:
+            while not self._pending and not self._astray and not self._finishing:
+                self._arrived.clear()
+                await self._arrived.wait()
+            if self._finishing:
+                return
+            await self._find_back()
+            if self._pending:
+                await self._transact(transactions, stage, self._take())
+                self.progress += 1
+
+    async def _find_back(self) -> None:
+        while self._astray:
+            partition = self._astray.pop()
+            log.warning("seeking back", topic=partition.topic, partition=self.number, to=self._expected[partition])
+            await self._seeker.seek_to(partition, self._expected[partition])
+
+    def _take(self) -> list[Delivered]:
+        """All that waits, up to the size of a transaction; at least one batch."""
+        taken = [self._pending.popleft()]
+        size = len(taken[0].fetched)
+        while self._pending and size + len(self._pending[0].fetched) <= BATCH_RECORDS_MAX:
+            taken.append(self._pending.popleft())
+            size += len(taken[-1].fetched)
+        was_full = self._pending_records >= PENDING_RECORDS_MAX
+        self._pending_records -= size
+        if was_full and self._pending_records < PENDING_RECORDS_MAX:
+            self._changed.set()
+        return taken
+
+    async def _transact(self, transactions: Transactions, stage: Stage, taken: Sequence[Delivered]) -> None:
+        batch = stage.decide([delivered.fetched for delivered in taken], self._clock_ms())
+        offsets = {
+            TopicPartition(delivered.fetched.topic, delivered.fetched.partition): delivered.next for delivered in taken
+        }
+        records = [Outgoing(self._outputs[sent.output], sent.key, sent.value) for sent in batch.records]
+        state, mine = self._worker.kafka.topic("state"), f"{self._worker.role.name}/{self.number}/"
+        records += [Outgoing(state, (mine + slot).encode(), value) for slot, value in batch.changelog.items()]
+        deadline_ms = batch.earliest_deadline_ms
+        await transactions.commit(records, offsets, lambda: deadline_ms is not None and self._clock_ms() >= deadline_ms)

@@ -1,0 +1,85 @@
+"""The lanes of a worker: one for each partition number that the group gave it, made and ended with the assignment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+
+import structlog
+from aiokafka import TopicPartition
+
+from streams.errors import PromiseBroken
+from streams.runtime.lane import Delivered, Lane, Seeker
+from streams.runtime.lookup import Lookup
+from streams.runtime.settings import RELEASE_S, Worker
+
+log = structlog.get_logger()
+
+
+class Lanes:
+    """What the consumer tells about the assignment ends here; what it fetches goes through here to its lane."""
+
+    def __init__(
+        self, worker: Worker, lookup: Lookup, clock_ms: Callable[[], int], die: Callable[[BaseException], None]
+    ) -> None:
+        self.worker = worker
+        self.changed = asyncio.Event()  # a lane began to take records
+        self.assigned = False  # whether the group has answered; also with nothing
+        self._lookup = lookup
+        self._clock_ms = clock_ms
+        self._die = die
+        self._lanes: dict[int, Lane] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(list(self._lanes.values()))
+
+    def take(self, partitions: Iterable[TopicPartition], seeker: Seeker) -> None:
+        """Starts a lane for each number. Raises PromiseBroken when a number came without all of its inputs."""
+        numbers: dict[int, set[str]] = {}
+        for partition in partitions:
+            numbers.setdefault(partition.partition, set()).add(partition.topic)
+        inputs = {self.worker.kafka.topic(name) for name in self.worker.role.inputs}
+        for number, topics in sorted(numbers.items()):
+            if topics != inputs:
+                raise PromiseBroken(
+                    f"the group split partition number {number}: this worker got {sorted(topics)} of {sorted(inputs)}. "
+                    "All members must run this version and read the same topics"
+                )
+            lane = Lane(number, self.worker, self._lookup, seeker, self._clock_ms, self.changed)
+            task = asyncio.create_task(lane.run(), name=f"lane-{number}")
+            task.add_done_callback(self._ended)
+            self._lanes[number], self._tasks[number] = lane, task
+        self.assigned = True
+        log.info("assigned", partitions=sorted(numbers))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._die(error)
+
+    async def release(self) -> None:
+        """Ends all lanes: each may finish the transaction it is in, within `RELEASE_S`; then it is left as it is."""
+        tasks = list(self._tasks.values())
+        for lane in self._lanes.values():
+            lane.finish()
+        self.assigned = False
+        self._lanes.clear()
+        self._tasks.clear()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=RELEASE_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def wanted(self) -> set[TopicPartition]:
+        """The partitions to fetch from now."""
+        return {partition for lane in self._lanes.values() if lane.takes_records for partition in lane.partitions}
+
+    def all_wanted(self) -> bool:
+        return all(lane.takes_records for lane in self._lanes.values())
+
+    def offer(self, delivered: Delivered) -> None:
+        """Hands a fetched batch to its lane; without one it belongs to somebody else by now."""
+        lane = self._lanes.get(delivered.fetched.partition)
+        if lane is not None:
+            lane.offer(delivered)

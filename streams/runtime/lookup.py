@@ -1,0 +1,130 @@
+"""Questions to the broker that need no group: offsets, ends, the changelog. All waits are bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from streams.runtime.settings import FETCH_BYTES_MAX, REQUEST_S, Kafka
+from streams.runtime.transactions import Failed
+
+READ_IDLE_S = 20.0  # a changelog that brings nothing for so long is held back by a transaction that nobody ends
+_ERRORS = (KafkaError, TimeoutError, OSError)
+
+
+class Lookup:
+    """A client of its own, opened anew after each failure: a broken connection is not carried along."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        self._kafka = kafka
+        self._consumer: AIOKafkaConsumer | None = None
+        self._admin: AIOKafkaAdminClient | None = None
+        self._lock = asyncio.Lock()
+
+    async def stop(self) -> None:
+        consumer, admin, self._consumer, self._admin = self._consumer, self._admin, None, None
+        with contextlib.suppress(*_ERRORS):
+            if consumer is not None:
+                await asyncio.wait_for(consumer.stop(), 2.0)
+        with contextlib.suppress(*_ERRORS):
+            if admin is not None:
+                await asyncio.wait_for(admin.close(), 2.0)
+
+    async def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """The high watermark of each: past every record, also those of open transactions. Raises Failed."""
+        async with self._lock:
+            return await self._asked("end_offsets", partitions)
+
+    async def beginnings(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """The oldest offset that is still there. Raises Failed."""
+        async with self._lock:
+            return await self._asked("beginning_offsets", partitions)
+
+    async def _asked(self, question: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        try:
+            if self._consumer is None:
+                self._consumer = AIOKafkaConsumer(
+                    bootstrap_servers=self._kafka.bootstrap, request_timeout_ms=int(REQUEST_S * 1000)
+                )
+                await asyncio.wait_for(self._consumer.start(), REQUEST_S)
+            answer: dict[TopicPartition, int] = await asyncio.wait_for(
+                getattr(self._consumer, question)(list(partitions)), REQUEST_S
+            )
+        except _ERRORS as error:
+            await self.stop()
+            raise Failed(f"{type(error).__name__}: {error}") from error
+        return answer
+
+    async def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """The group's next offset to read, for the partitions that have one. Raises Failed."""
+        async with self._lock:
+            try:
+                if self._admin is None:
+                    self._admin = AIOKafkaAdminClient(
+                        bootstrap_servers=self._kafka.bootstrap, request_timeout_ms=int(REQUEST_S * 1000)
+                    )
+                    await asyncio.wait_for(self._admin.start(), REQUEST_S)
+                found = await asyncio.wait_for(
+                    self._admin.list_consumer_group_offsets(group, partitions=list(partitions)), REQUEST_S
+                )
+            except _ERRORS as error:
+                await self.stop()
+                raise Failed(f"{type(error).__name__}: {error}") from error
+        return {partition: at.offset for partition, at in found.items() if at.offset >= 0}
+
+    async def changelog(self, role: str, number: int) -> dict[str, bytes]:
+        """The newest value of each of the role's slots in partition `number` of `state`: `<store>/<slot>` -> value.
+
+        Read to the end as it was when asked, also past transactions of other roles that are still open: they are
+        waited for, since records of ours may stand behind them. Raises Failed.
+        """
+        partition = TopicPartition(self._kafka.topic("state"), number)
+        end = (await self.ends([partition]))[partition]
+        mine = f"{role}/{number}/".encode()
+        found: dict[str, bytes] = {}
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._kafka.bootstrap,
+            request_timeout_ms=int(REQUEST_S * 1000),
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=FETCH_BYTES_MAX,
+            fetch_max_wait_ms=100,
+        )
+        try:
+            await asyncio.wait_for(consumer.start(), REQUEST_S)
+            consumer.assign([partition])
+            await asyncio.wait_for(consumer.seek_to_beginning(partition), REQUEST_S)
+            while (position := await asyncio.wait_for(consumer.position(partition), REQUEST_S)) < end:
+                records = await _next_records(consumer, partition, position)
+                for record in records:
+                    if record.key is None or not record.key.startswith(mine):
+                        continue
+                    slot = record.key[len(mine) :].decode()
+                    if record.value is None:
+                        found.pop(slot, None)
+                    else:
+                        found[slot] = record.value
+        except _ERRORS as error:
+            raise Failed(f"{type(error).__name__}: {error}") from error
+        finally:
+            with contextlib.suppress(*_ERRORS):
+                await asyncio.wait_for(consumer.stop(), 2.0)
+        return found
+
+
+async def _next_records(consumer: AIOKafkaConsumer, partition: TopicPartition, position: int) -> list[Any]:
+    """The next records, or none when only the position moved (control records, aborted ones). Raises Failed."""
+    waited_s = 0.0
+    while waited_s < READ_IDLE_S:
+        records: list[Any] = (await consumer.getmany(partition, timeout_ms=200)).get(partition, [])
+        if records or await consumer.position(partition) > position:
+            return records
+        waited_s += 0.2
+    raise Failed(f"{partition.topic}/{partition.partition} brings nothing past offset {position}")

@@ -1,0 +1,98 @@
+"""The life of a worker process: start, work, drain on SIGTERM within a bound, or end at once with one line.
+
+A promise that cannot be kept ends the process where it stands, with `os._exit`: an orderly stop would commit and
+clean up what is in doubt, and a SIGKILL must be survivable anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import structlog
+
+from streams.errors import SluicegateError
+from streams.runtime.app import make_app
+from streams.runtime.lanes import Lanes
+from streams.runtime.lookup import Lookup
+from streams.runtime.settings import DRAIN_S, Worker
+from streams.runtime.watchdog import Watchdog, watch_loop
+
+log = structlog.get_logger()
+
+WiresAgents = Callable[[Any, Worker, Lanes], None]  # puts the role's agents on the Faust app
+
+
+def clock_ms() -> int:
+    """Now, in epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def die(error: BaseException) -> NoReturn:
+    """Ends the process here and now, with one line that says why."""
+    code = error.exit_code if isinstance(error, SluicegateError) else 4
+    why = str(error) if isinstance(error, SluicegateError) else f"unexpected {type(error).__name__}: {error}"
+    if not isinstance(error, SluicegateError):
+        sys.excepthook(type(error), error, error.__traceback__)
+    sys.stderr.write(f"sluicegate: {why}\n")
+    sys.stderr.flush()
+    os._exit(code)
+
+
+async def work(worker: Worker, wire: WiresAgents) -> None:
+    """Runs the role until SIGTERM or SIGINT, then drains. Does not return when something goes wrong: see `die`."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    watch_loop(loop, die)
+    lookup, watching = Lookup(worker.kafka), Lookup(worker.kafka)
+    lanes = Lanes(worker, lookup, clock_ms, die)
+    app = make_app(worker, lanes)
+    wire(app, worker, lanes)
+    tasks = [
+        asyncio.create_task(_serve(app)),
+        asyncio.create_task(Watchdog(lanes, watching).run()),
+    ]
+    for task in tasks:
+        task.add_done_callback(_ended)
+    gc.collect()
+    gc.freeze()  # what lives now lives on: collections need not look at it
+    log.info("started", group=worker.role.group, bootstrap=worker.kafka.bootstrap, prefix=worker.kafka.prefix)
+    await stop.wait()
+    await _drain(app, lanes, tasks)
+    await lookup.stop()
+    await watching.stop()
+
+
+async def _serve(app: Any) -> None:
+    await app.start()
+    while not app.should_stop:
+        await asyncio.sleep(0.2)
+        if app.crashed:
+            raise app.crash_reason or RuntimeError("Faust ended by itself")
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        die(error)
+
+
+async def _drain(app: Any, lanes: Lanes, tasks: list[asyncio.Task[None]]) -> None:
+    """What is in a transaction is finished; what waits is left to the next owner."""
+    log.info("draining")
+    for task in tasks:
+        task.cancel()
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            await lanes.release()
+            await app.stop()
+    except TimeoutError:
+        log.warning("the drain took too long and was cut short", seconds=DRAIN_S)
+    log.info("stopped")

@@ -1,0 +1,68 @@
+"""What a worker process is told, in small frozen pieces, and the bounds that it keeps to.
+
+Every wait on the broker is bounded. The times fit together: a heartbeat is missed several times before the session
+ends, a transaction that its owner forgot ends with the session, and the drain is over before the supervisor kills.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from streams.batch import Input
+from streams.runtime.stage import Stage
+
+HEARTBEAT_S = 1.0
+SESSION_S = 10.0  # from a SIGKILL until the group gives the partitions to somebody else
+REBALANCE_S = 30.0
+TRANSACTION_S = 10.0  # how long an open transaction of a dead owner may hold back readers
+REQUEST_S = 15.0  # one request to the broker; aiokafka's default is 40, Faust's 1200
+COMMIT_S = 20.0  # a whole transaction; after that its result is unknown and the hand-over finds out
+RELEASE_S = 5.0  # what a lane may still finish when its partition is taken away
+DRAIN_S = 10.0  # the whole of a stop
+RETRY_S = 2.0  # after a failed transaction: two heartbeats, in which a lost partition makes itself known
+STUCK_S = 30  # no progress for so long, and no named dependency to wait for: the process ends
+JOIN_S = 90  # the same for getting partitions at all
+
+BATCH_RECORDS_MAX = 2_000  # of one transaction; more costs latency and gains nothing
+PENDING_RECORDS_MAX = 8_000  # waiting in one lane; beyond it the partition is not fetched
+FETCH_RECORDS_MAX = 2_000
+FETCH_BYTES_MAX = 4 * 1024 * 1024  # of one partition; more than the largest record, or it could never be read
+PRODUCER_BATCH_BYTES = 1024 * 1024  # of one record batch; output topics take twice that
+RETRY_BACKOFF_MS = 2  # of the producer, see `transactions`
+
+
+@dataclass(frozen=True, slots=True)
+class Kafka:
+    """Where the topics are."""
+
+    bootstrap: str
+    prefix: str
+
+    def topic(self, kind: str) -> str:
+        return self.prefix + kind
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One job of a worker: a consumer group that reads its inputs together and keeps a stage per partition number."""
+
+    name: str
+    group: str
+    inputs: tuple[Input, ...]
+    new_stage: Callable[[], Stage]
+
+    def transactional_id(self, kafka: Kafka, number: int) -> str:
+        """The id that fences: whoever initialises it last owns partition `number` of this role."""
+        return f"{kafka.prefix}{self.group}-{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One process: one role on one Kafka, with a folder for what Faust wants to keep."""
+
+    kafka: Kafka
+    role: Role
+    data: Path
+    partitions: int

@@ -1,0 +1,26 @@
+"""What a lane asks of the role it works for: decide a batch, and remember in the changelog what must survive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from streams.batch import Fetched, Sent
+
+
+class Batch(NamedTuple):
+    """What one transaction will hold, beside the offsets."""
+
+    records: Sequence[Sent]
+    changelog: Mapping[str, bytes]  # `<store>/<slot>` -> value
+    earliest_deadline_ms: int | None  # past it the batch has to be decided again
+
+
+class Stage(Protocol):
+    """The memory and the judgement of one partition number. Used by one task at a time; pure in all it does."""
+
+    def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
+        """Takes over what an earlier owner committed. Called once, before the first batch."""
+
+    def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
+        """Decides a batch. If the batch is then not committed, this stage is thrown away and another one restored."""

@@ -1,0 +1,153 @@
+"""One transaction per batch: outputs, changelog and offsets become visible together or not at all.
+
+Two things about aiokafka shape this file. A send that failed for good does not fail the commit after it, so every
+acknowledgement is awaited before the commit is asked for. And two of its waits are made for brokers far away: 20 ms
+when the markers of the last transaction are still being written (`BACKOFF_OVERRIDE`, a constant of its module) and
+`retry_backoff_ms`, hit while the broker verifies a partition for clients of the first transaction protocol; both are
+shortened, since together they are most of the time of a small transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import aiokafka.producer.sender
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    InvalidProducerEpoch,
+    KafkaError,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
+
+from streams.runtime.failpoints import reach
+from streams.runtime.settings import COMMIT_S, PRODUCER_BATCH_BYTES, REQUEST_S, RETRY_BACKOFF_MS, TRANSACTION_S
+
+aiokafka.producer.sender.BACKOFF_OVERRIDE = RETRY_BACKOFF_MS / 1000
+
+
+class Outgoing(NamedTuple):
+    """A record to append, in the partition number of its input."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+
+
+class Fenced(Exception):
+    """Raised when another owner has initialised the same transactional id: this one may not write any more."""
+
+
+class Failed(Exception):
+    """Raised when a transaction was not committed, or may have been: the hand-over finds out which."""
+
+
+class Late(Exception):
+    """Raised when a deadline in the batch passed before the commit: nothing was committed, decide again."""
+
+
+class Denied(Exception):
+    """Raised when the broker will never allow it: an ACL is missing, or the broker is too old."""
+
+
+_DENIED = (TopicAuthorizationFailedError, TransactionalIdAuthorizationFailed, IncompatibleBrokerVersion)
+
+
+def _named(error: BaseException) -> Exception:
+    if isinstance(error, (ProducerFenced, InvalidProducerEpoch)):
+        return Fenced(str(error))
+    if isinstance(error, _DENIED):
+        return Denied(f"{type(error).__name__}: {error}")
+    cause = error.__cause__
+    if isinstance(error, KafkaError) and isinstance(cause, (ProducerFenced, InvalidProducerEpoch)):
+        return Fenced(str(cause))
+    return Failed(f"{type(error).__name__}: {error}")
+
+
+class Transactions:
+    """The transactional producer of one partition number of one role."""
+
+    def __init__(self, bootstrap: str, transactional_id: str, number: int, group: str) -> None:
+        self.number = number
+        self._group = group
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=bootstrap,
+            client_id=transactional_id,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=int(TRANSACTION_S * 1000),
+            request_timeout_ms=int(REQUEST_S * 1000),
+            max_batch_size=PRODUCER_BATCH_BYTES,
+            linger_ms=0,
+            retry_backoff_ms=RETRY_BACKOFF_MS,
+        )
+
+    async def start(self) -> None:
+        """Fences the last owner, and waits until what it had in flight is either committed or aborted.
+
+        Raises Failed or Denied.
+        """
+        try:
+            await asyncio.wait_for(self._producer.start(), COMMIT_S)
+        except (KafkaError, TimeoutError, OSError) as error:
+            raise _named(error) from error
+
+    async def commit(
+        self, records: Iterable[Outgoing], offsets: Mapping[TopicPartition, int], is_late: Callable[[], bool]
+    ) -> None:
+        """Commits the records and the offsets (of the next records to read) in one transaction.
+
+        Raises Late, Fenced, Failed or Denied; after each of them this object is of no more use.
+        """
+        try:
+            await asyncio.wait_for(self._commit(records, offsets, is_late), COMMIT_S)
+        except (KafkaError, TimeoutError, OSError) as error:
+            raise _named(error) from error
+
+    async def _commit(
+        self, records: Iterable[Outgoing], offsets: Mapping[TopicPartition, int], is_late: Callable[[], bool]
+    ) -> None:
+        producer = self._producer
+        await reach("before_transaction")
+        await producer.begin_transaction()
+        acknowledged = await self._send(records)
+        await producer.send_offsets_to_transaction(dict(offsets), self._group)
+        for answer in await asyncio.gather(*acknowledged, return_exceptions=True):
+            if isinstance(answer, BaseException):
+                raise answer
+        if is_late():
+            await producer.abort_transaction()
+            raise Late
+        await reach("before_commit")
+        await producer.commit_transaction()
+        await reach("after_commit")
+
+    async def _send(self, records: Iterable[Outgoing]) -> list[asyncio.Future[Any]]:
+        producer = self._producer
+        batches: dict[str, Any] = {}
+        acknowledged = []
+        for topic, key, value in records:
+            batch = batches.get(topic)
+            if batch is None:
+                batch = batches[topic] = producer.create_batch()
+            if batch.append(key=key, value=value, timestamp=None) is None:
+                acknowledged.append(await producer.send_batch(batch, topic, partition=self.number))
+                await reach("between_sends")
+                batch = batches[topic] = producer.create_batch()
+                if batch.append(key=key, value=value, timestamp=None) is None:
+                    raise Failed(f"a record of {len(value)} bytes does not fit into a batch for {topic}")
+        for topic, batch in batches.items():
+            acknowledged.append(await producer.send_batch(batch, topic, partition=self.number))
+            await reach("between_sends")
+        return acknowledged
+
+    async def stop(self) -> None:
+        """Closes the connections; a transaction that is still open is left to the next owner, or to its timeout."""
+        with contextlib.suppress(KafkaError, TimeoutError, OSError):
+            await asyncio.wait_for(self._producer.stop(), 1.0)
+        with contextlib.suppress(KafkaError, OSError):
+            await self._producer.client.close()
