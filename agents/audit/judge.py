@@ -1,0 +1,192 @@
+"""Judges outputs against inputs: records in, findings out. Pure, so that each rule can be shown broken in a test.
+
+Two passes: all inputs first (`Inputs`), then every output once, each topic-partition in its own order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents.audit.content import VERBATIM, difference
+from agents.audit.inputs import LOG_APPEND_TIME, Inputs, Partition, Place, Record, is_int
+from agents.audit.report import Example, Result
+from agents.audit.scan import document
+
+ROLES = ("commands", "reviews", "exceptions", "reevaluations")
+LATER_STEPS = ("followup", "audit_sample")
+IDENTIFIERS = {
+    "commands": "command_id",
+    "reviews": "review_id",
+    "exceptions": "exception_id",
+    "reevaluations": "decision_id",
+}
+_PARTITIONS_MAX = 2**31
+"""Kafka numbers partitions with 31 bits; a deadline and a partition are kept as one integer, which is small."""
+
+
+class Judge:
+    """Takes every output once. `committed`: the group's offsets by input partition, None where no group was named."""
+
+    def __init__(self, inputs: Inputs, committed: dict[Place, int] | None = None) -> None:
+        self._inputs = inputs
+        self._committed = committed
+        self._result = Result(inputs=inputs.count())
+        self._last_source: dict[tuple[Place, str, int], dict[bytes | None, int]] = {}
+        self._home: dict[bytes, int] = {}
+        self._elsewhere: dict[tuple[bytes, int], int] = {}
+        self._ahead: list[tuple[Place, int, Example]] = []
+        self.highest_source: dict[Place, int] = {}
+
+    @property
+    def places(self) -> list[Place]:
+        return list(self._inputs.partitions)
+
+    def take(self, role: str, record: Record) -> None:
+        """Judges one record of the output topic that has this role."""
+        found = document(record.value, VERBATIM[role])
+        if found is None:
+            self._find("unexplained", record, None, "it is not a JSON object")
+            return
+        fields = found.fields
+        identifier = _text(fields.get(IDENTIFIERS[role]))
+        kind = fields.get("kind")
+        if kind not in ("disposition", *LATER_STEPS):
+            self._find("unexplained", record, identifier, f"its kind {kind!r} is none that is known")
+            return
+        if role == "commands":
+            self._command(record, fields, identifier)
+        if kind in LATER_STEPS:
+            self._result.followups += 1
+            return
+        self._count(role, fields)
+        source = _source(fields.get("source"))
+        partition = self._inputs.partitions.get(source[0]) if source else None
+        if source is None or partition is None:
+            told = f"its source {fields.get('source')!r} is no place on an input topic"
+            self._find("unexplained", record, identifier, told)
+            return
+        place, offset = source
+        index = partition.index(offset)
+        if index is None and offset >= partition.log_start:
+            told = f"its source {place[0]}/{place[1]}/{offset} is not an input"
+            self._find("unexplained", record, identifier, told)
+            return
+        self._ahead_of_group(record, place, offset, identifier)
+        if index is not None:
+            wrong = difference(role, record, found, partition, index, place)
+            if wrong:
+                self._find("altered", record, identifier, wrong)
+            if partition.answered[index]:
+                told = f"{place[0]}/{place[1]}/{offset} has been answered already"
+                self._find("duplicates", record, identifier, told)
+                return
+            partition.answered[index] = 1
+        self._order(record, place, offset, identifier)
+
+    def result(self, committed: dict[Place, int] | None = None) -> Result:
+        """The findings; to be called once. `committed`: the group's offsets after all outputs were read."""
+        if self._committed is not None:
+            after = self._committed if committed is None else committed
+            for place, offset, example in self._ahead:
+                if offset >= after.get(place, 0):
+                    self._result.find("unexplained", example)
+        for place, partition in self._inputs.partitions.items():
+            self._unanswered(place, partition)
+        return self._result
+
+    def _unanswered(self, place: Place, partition: Partition) -> None:
+        until = None if self._committed is None else self._committed.get(place, 0)
+        for index in partition.unanswered():
+            offset = partition.offsets[index]
+            if until is not None and offset >= until:
+                self._result.pending += 1
+                continue
+            identifier = partition.facts(index).id or None
+            self._result.find("missing", Example(*place, offset, identifier, "no disposition names it"))
+
+    def _ahead_of_group(self, record: Record, place: Place, offset: int, identifier: str | None) -> None:
+        if self._committed is None or offset < self._committed.get(place, 0):
+            return
+        self.highest_source[place] = max(offset, self.highest_source.get(place, -1))
+        told = f"its source {place[0]}/{place[1]}/{offset} is not yet committed by the group"
+        self._ahead.append((place, offset, _example(record, identifier, told)))
+
+    def _order(self, record: Record, place: Place, offset: int, identifier: str | None) -> None:
+        last = self._last_source.setdefault((place, record.topic, record.partition), {})
+        before = last.get(record.key, -1)
+        if offset < before:
+            told = f"it answers offset {offset} of {place[0]}/{place[1]} after {before}, which has the same key"
+            self._find("out_of_order", record, identifier, told)
+        else:
+            last[record.key] = offset
+
+    def _command(self, record: Record, fields: dict[str, Any], identifier: str | None) -> None:
+        gated_at_ms, deadline_ms = fields.get("gated_at_ms"), fields.get("deadline_ms")
+        if not is_int(gated_at_ms) or not is_int(deadline_ms):
+            if fields.get("kind") != "disposition":  # of a disposition, `difference` says so
+                self._find("altered", record, identifier, "its gated_at_ms or deadline_ms is not a time")
+            return
+        if gated_at_ms >= deadline_ms:
+            told = f"gated at {gated_at_ms}, its deadline was {deadline_ms}"
+            self._find("late_commands", record, identifier, told)
+        if record.timestamp_type == LOG_APPEND_TIME and record.timestamp >= deadline_ms:
+            told = f"stored by the broker at {record.timestamp}, its deadline was {deadline_ms}"
+            self._find("appended_late", record, identifier, told)
+        if identifier is not None:
+            self._repeated(record, identifier, gated_at_ms, deadline_ms)
+
+    def _repeated(self, record: Record, identifier: str, gated_at_ms: int, deadline_ms: int) -> None:
+        root = _packed(identifier)
+        home = self._home.get(root)
+        at_home = home is None or home % _PARTITIONS_MAX == record.partition
+        if at_home:
+            before_ms = None if home is None else home // _PARTITIONS_MAX
+        else:
+            before_ms = self._elsewhere.get((root, record.partition))
+        if before_ms is not None and gated_at_ms < before_ms:
+            told = f"the same command stands in this partition with the deadline {before_ms}"
+            self._find("command_twice", record, identifier, told)
+            return
+        if before_ms is not None:
+            told = f"the same id was commanded before, until {before_ms}"
+            self._find("id_reused", record, identifier, told)
+        elif not at_home:
+            self._find("id_reused", record, identifier, "the same id is commanded in another partition")
+        if at_home:
+            self._home[root] = deadline_ms * _PARTITIONS_MAX + record.partition
+        else:
+            self._elsewhere[root, record.partition] = deadline_ms
+
+    def _count(self, role: str, fields: dict[str, Any]) -> None:
+        setattr(self._result, role, getattr(self._result, role) + 1)
+        reasons = fields.get("reasons") if role == "reviews" else [fields.get("reason")]
+        for reason in reasons if isinstance(reasons, list) else [reasons]:
+            self._result.reason(role, str(reason))
+
+    def _find(self, finding: str, record: Record, identifier: str | None, wrong: str) -> None:
+        self._result.find(finding, _example(record, identifier, wrong))
+
+
+def _example(record: Record, identifier: str | None, wrong: str) -> Example:
+    return Example(record.topic, record.partition, record.offset, identifier, wrong)
+
+
+def _source(value: object) -> tuple[Place, int] | None:
+    if not isinstance(value, dict):
+        return None
+    topic, partition, offset = (value.get(name) for name in ("topic", "partition", "offset"))
+    if not isinstance(topic, str) or not (is_int(partition) and is_int(offset)):
+        return None
+    return ((topic, partition), offset) if 0 <= offset < 2**63 else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _packed(identifier: str) -> bytes:
+    """Half the memory for a well-formed command id; any other is kept as it is."""
+    try:
+        return bytes.fromhex(identifier.removeprefix("c-"))
+    except ValueError:
+        return identifier.encode("utf-8", "surrogatepass")

@@ -1,0 +1,153 @@
+"""What the audit found: counts, a few examples of each finding, and the two forms in which they are shown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+EXAMPLES_MAX = 5
+"""Examples kept of each finding: enough to start looking, and bounded when everything is wrong."""
+
+TEXT_MAX = 300
+"""Characters of an example's text, so that an id of a megabyte does not fill the report."""
+
+BROKEN = (
+    "missing",
+    "duplicates",
+    "command_twice",
+    "out_of_order",
+    "late_commands",
+    "altered",
+    "unexplained",
+)
+"""The findings that break a promise; `ok` means that none of them was found."""
+
+REPORTED = ("id_reused", "appended_late")
+"""Findings that are somebody else's fault, or harmless: shown, and not part of `ok`."""
+
+ABOUT = {
+    "missing": "inputs that nothing answers",
+    "duplicates": "further answers to an input already answered",
+    "command_twice": "the same command again, before its deadline",
+    "out_of_order": "answers that overtook an earlier input of their key",
+    "late_commands": "commands gated at or past their deadline",
+    "altered": "outputs that do not fit their input",
+    "unexplained": "outputs without an input they could answer",
+    "id_reused": "a root commanded in two partitions or after its deadline",
+    "appended_late": "commands the broker stored at or past their deadline",
+}
+
+
+def printable(text: str) -> str:
+    """The text cut to a bound, with what no terminal can encode (lone surrogates) replaced."""
+    cut = text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}…"
+    return cut.encode("utf-8", "replace").decode()
+
+
+@dataclass(frozen=True)
+class Example:
+    """One record that a finding is about, and what is wrong with it."""
+
+    topic: str
+    partition: int
+    offset: int
+    id: str | None
+    wrong: str
+
+
+@dataclass
+class Result:
+    """The counts. Outputs are counted as dispositions by topic; all later steps are `followups`."""
+
+    inputs: int = 0
+    pending: int = 0
+    commands: int = 0
+    reviews: int = 0
+    exceptions: int = 0
+    reevaluations: int = 0
+    followups: int = 0
+    findings: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, Counter[str]] = field(default_factory=dict)
+    examples: dict[str, list[Example]] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return not any(self.findings[name] for name in BROKEN)
+
+    def find(self, finding: str, example: Example) -> None:
+        self.findings[finding] += 1
+        kept = self.examples.setdefault(finding, [])
+        if len(kept) < EXAMPLES_MAX:
+            identifier = None if example.id is None else printable(example.id)
+            kept.append(replace(example, id=identifier, wrong=printable(example.wrong)))
+
+    def reason(self, role: str, reason: str) -> None:
+        self.reasons.setdefault(role, Counter())[printable(reason)] += 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report for programs; its names are stable."""
+        return {
+            "inputs": self.inputs,
+            "pending": self.pending,
+            "commands": self.commands,
+            "reviews": self.reviews,
+            "exceptions": self.exceptions,
+            "reevaluations": self.reevaluations,
+            "followups": self.followups,
+            "by_reason": {
+                role: dict(sorted(self.reasons.get(role, {}).items())) for role in ("commands", "reviews", "exceptions")
+            },
+            **{name: self.findings[name] for name in (*BROKEN, *REPORTED)},
+            "ok": self.ok,
+            "examples": {name: [asdict(example) for example in examples] for name, examples in self.examples.items()},
+        }
+
+    def verdict(self) -> str:
+        """One sentence: what holds, or what does not."""
+        if self.ok:
+            waiting = f", {self.pending} of them pending" if self.pending else ""
+            return f"every promise holds for {self.inputs} inputs{waiting}"
+        broken = ", ".join(f"{name} {self.findings[name]}" for name in BROKEN if self.findings[name])
+        return f"the audit of {self.inputs} inputs found: {broken}"
+
+    def print(self, console: Console) -> None:
+        """The report for people."""
+        console.print(Group(self._counts(), self._findings()))
+        if self.examples:
+            console.print(self._examples())
+        console.print(Text(self.verdict(), style="green" if self.ok else "bold red"))
+
+    def _counts(self) -> Table:
+        table = Table("kind", "reason", title="What left the gate", title_justify="left")
+        table.add_column("records", justify="right")
+        table.add_row("inputs", "", f"{self.inputs:,}")
+        table.add_row("pending", "", f"{self.pending:,}")
+        for role in ("commands", "reviews", "exceptions"):
+            table.add_row(role, "", f"{getattr(self, role):,}")
+            for reason, count in self.reasons.get(role, Counter()).most_common():
+                table.add_row("", Text(reason), f"{count:,}")
+        table.add_row("reevaluations", "", f"{self.reevaluations:,}")
+        table.add_row("followups", "", f"{self.followups:,}")
+        return table
+
+    def _findings(self) -> Table:
+        table = Table("finding", "meaning", title="What was promised", title_justify="left")
+        table.add_column("records", justify="right")
+        for name in (*BROKEN, *REPORTED):
+            count = self.findings[name]
+            style = "bold red" if count and name in BROKEN else "yellow" if count else ""
+            table.add_row(name, ABOUT[name], f"{count:,}", style=style)
+        return table
+
+    def _examples(self) -> Table:
+        table = Table("finding", "record", "id", "what is wrong", title="Examples", title_justify="left")
+        for name, examples in self.examples.items():
+            for example in examples:
+                place = f"{example.topic}/{example.partition}/{example.offset}"
+                table.add_row(name, Text(place), Text(str(example.id)), Text(example.wrong))
+        return table
