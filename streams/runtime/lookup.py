@@ -73,7 +73,8 @@ class Lookup:
                 found = await asyncio.wait_for(
                     self._admin.list_consumer_group_offsets(group, partitions=list(partitions)), REQUEST_S
                 )
-            except _ERRORS as error:
+            except (*_ERRORS, AttributeError) as error:
+                # the AttributeError is aiokafka's own, on the way to say that the group's coordinator is still loading
                 await self.stop()
                 raise Failed(f"{type(error).__name__}: {error}") from error
         return {partition: at.offset for partition, at in found.items() if at.offset >= 0}

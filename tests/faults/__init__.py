@@ -1,0 +1,1 @@
+"""Faults on a real Kafka under load, judged by `sluicegate audit`: nothing missing, nothing twice."""
