@@ -23,7 +23,7 @@ from streams.batch import OUTPUTS, Fetched
 from streams.errors import PromiseBroken
 from streams.runtime.failpoints import reach
 from streams.runtime.lookup import Lookup
-from streams.runtime.settings import BATCH_RECORDS_MAX, PENDING_RECORDS_MAX, RETRY_S, Worker
+from streams.runtime.settings import BATCH_RECORDS_MAX, FAILURES_MAX, PENDING_RECORDS_MAX, RETRY_S, Worker
 from streams.runtime.stage import Stage
 from streams.runtime.transactions import Denied, Failed, Fenced, Late, Outgoing, Transactions
 
@@ -76,6 +76,7 @@ class Lane:
         self._expected: dict[TopicPartition, int] = {}
         self._astray: set[TopicPartition] = set()
         self._finishing = False
+        self._failures = 0  # hand-overs in a row that opened the lane, and then nothing was committed
         self._outputs = {output: worker.kafka.topic(output) for output in OUTPUTS}
 
     # what the fetcher and the agent see
@@ -130,6 +131,7 @@ class Lane:
             except Fenced:
                 await self._pause("another owner", "another worker has taken this partition over")
             except Failed as error:
+                self._give_up_in_the_end(error)
                 await self._pause(f"the broker at {self._worker.kafka.bootstrap}", str(error))
             except Denied as error:
                 raise PromiseBroken(f"partition {self.number}: the broker refuses the transaction ({error})") from error
@@ -144,6 +146,17 @@ class Lane:
         self._pending_records = 0
         self._expected.clear()
         self._astray.clear()
+
+    def _give_up_in_the_end(self, error: Failed) -> None:
+        # a broker that is away fails the hand-over already, and is waited for; this one answers, and takes nothing
+        if self.state != "open":
+            return
+        self._failures += 1
+        if self._failures >= FAILURES_MAX:
+            raise PromiseBroken(
+                f"partition {self.number}: the broker answers, but {self._failures} transactions in a row have failed "
+                f"and committed nothing; look at the settings of the output topics ({error})"
+            ) from error
 
     async def _pause(self, dependency: str, why: str) -> None:
         # long enough for the group to tell us if the partition is not ours any more: then this task is cancelled
@@ -188,6 +201,7 @@ class Lane:
             if self._pending:
                 await self._transact(transactions, stage, self._take())
                 self.progress += 1
+                self._failures = 0
 
     async def _find_back(self) -> None:
         while self._astray:

@@ -35,17 +35,24 @@ class Lanes:
         return iter(list(self._lanes.values()))
 
     def take(self, partitions: Iterable[TopicPartition], seeker: Seeker) -> None:
-        """Starts a lane for each number. Raises PromiseBroken when a number came without all of its inputs."""
+        """Starts a lane for each number, or ends the process when a number came without all of its inputs.
+
+        It is called by aiokafka, which would log an exception and go on.
+        """
         numbers: dict[int, set[str]] = {}
         for partition in partitions:
             numbers.setdefault(partition.partition, set()).add(partition.topic)
         inputs = {self.worker.kafka.topic(name) for name in self.worker.role.inputs}
         for number, topics in sorted(numbers.items()):
             if topics != inputs:
-                raise PromiseBroken(
-                    f"the group split partition number {number}: this worker got {sorted(topics)} of {sorted(inputs)}. "
-                    "All members must run this version and read the same topics"
+                self._die(
+                    PromiseBroken(
+                        f"the group split partition number {number}: this worker got {sorted(topics)} of "
+                        f"{sorted(inputs)}. All members must run this version and read the same topics"
+                    )
                 )
+                return
+        for number in sorted(numbers):
             lane = Lane(number, self.worker, self._lookup, seeker, self._clock_ms, self.changed)
             task = asyncio.create_task(lane.run(), name=f"lane-{number}")
             task.add_done_callback(self._ended)

@@ -1,7 +1,7 @@
 """Logs: one line per event that matters, none per decision, on stderr.
 
-The client libraries tell of every reconnect as an error with a traceback. What they say at warning or above is kept,
-as one line; what they say below it is not.
+The client libraries tell of every reconnect as an error with a traceback, many times a second while a broker is away.
+What they say at warning or above is kept, as one line and once in `REPEAT_S`; what they say below it is not.
 """
 
 from __future__ import annotations
@@ -11,9 +11,22 @@ import sys
 
 import structlog
 
+REPEAT_S = 10.0
+TEMPLATES_MAX = 500  # more than the libraries have, unless one builds its messages by hand
+
 
 class _OneLine(logging.Handler):
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._said: dict[tuple[str, str], float] = {}  # by library and template
+
     def emit(self, record: logging.LogRecord) -> None:
+        what = (record.name, str(record.msg))
+        if record.created < self._said.get(what, 0.0) + REPEAT_S:
+            return
+        if len(self._said) >= TEMPLATES_MAX:
+            self._said.clear()
+        self._said[what] = record.created
         message = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
             message += f" ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"

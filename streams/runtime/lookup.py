@@ -15,6 +15,8 @@ from streams.runtime.settings import FETCH_BYTES_MAX, REQUEST_S, Kafka
 from streams.runtime.transactions import Failed
 
 READ_IDLE_S = 20.0  # a changelog that brings nothing for so long is held back by a transaction that nobody ends
+READ_S = 0.2
+READABLE_S = 2.0  # a record that is there comes in a fraction of it
 _ERRORS = (KafkaError, TimeoutError, OSError)
 
 
@@ -89,15 +91,7 @@ class Lookup:
         end = (await self.ends([partition]))[partition]
         mine = f"{role}/{number}/".encode()
         found: dict[str, bytes] = {}
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._kafka.bootstrap,
-            request_timeout_ms=int(REQUEST_S * 1000),
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=FETCH_BYTES_MAX,
-            fetch_max_wait_ms=100,
-        )
+        consumer = self._reader()
         try:
             await asyncio.wait_for(consumer.start(), REQUEST_S)
             consumer.assign([partition])
@@ -119,13 +113,41 @@ class Lookup:
                 await asyncio.wait_for(consumer.stop(), 2.0)
         return found
 
+    async def readable(self, partition: TopicPartition, offset: int) -> bool:
+        """Whether a read_committed reader finds a record at or past `offset`, within `READABLE_S`. Raises Failed."""
+        consumer = self._reader()
+        try:
+            await asyncio.wait_for(consumer.start(), REQUEST_S)
+            consumer.assign([partition])
+            consumer.seek(partition, offset)
+            for _ in range(int(READABLE_S / READ_S)):
+                if await consumer.getmany(partition, timeout_ms=int(READ_S * 1000)):
+                    return True
+        except _ERRORS as error:
+            raise Failed(f"{type(error).__name__}: {error}") from error
+        finally:
+            with contextlib.suppress(*_ERRORS):
+                await asyncio.wait_for(consumer.stop(), 2.0)
+        return False
+
+    def _reader(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            bootstrap_servers=self._kafka.bootstrap,
+            request_timeout_ms=int(REQUEST_S * 1000),
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=FETCH_BYTES_MAX,
+            fetch_max_wait_ms=100,
+        )
+
 
 async def _next_records(consumer: AIOKafkaConsumer, partition: TopicPartition, position: int) -> list[Any]:
     """The next records, or none when only the position moved (control records, aborted ones). Raises Failed."""
     waited_s = 0.0
     while waited_s < READ_IDLE_S:
-        records: list[Any] = (await consumer.getmany(partition, timeout_ms=200)).get(partition, [])
+        records: list[Any] = (await consumer.getmany(partition, timeout_ms=int(READ_S * 1000))).get(partition, [])
         if records or await consumer.position(partition) > position:
             return records
-        waited_s += 0.2
+        waited_s += READ_S
     raise Failed(f"{partition.topic}/{partition.partition} brings nothing past offset {position}")

@@ -22,6 +22,7 @@ COMMIT_S = 20.0  # a whole transaction; after that its result is unknown and the
 RELEASE_S = 5.0  # what a lane may still finish when its partition is taken away
 DRAIN_S = 10.0  # the whole of a stop
 RETRY_S = 2.0  # after a failed transaction: two heartbeats, in which a lost partition makes itself known
+FAILURES_MAX = 5  # transactions that failed in a row while the broker answers: one may be chance, five are not
 STUCK_S = 30  # no progress for so long, and no named dependency to wait for: the process ends
 JOIN_S = 90  # the same for getting partitions at all
 

@@ -7,6 +7,8 @@ Three ways to be stuck, each counted in the watchdog's own ticks, so that a mach
 - records wait in the broker and are not fetched, or the group gives no answer at all.
 
 A dependency that is waited for is asked here, on connections of its own: if it does not answer, waiting is right.
+What stands before the end of a partition need not be records for us: the markers of transactions are there for good,
+and what is aborted or not committed yet. So before a lane is called stuck for not fetching, the records are looked for.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ class Watchdog:
     _fetch: dict[int, _Seen] = field(default_factory=dict)
     _joined: _Seen = field(default_factory=_Seen)
     _ends: dict[TopicPartition, int] = field(default_factory=dict)
+    _suspects: list[tuple[Lane, TopicPartition, int]] = field(default_factory=list)  # the int is the lane's position
 
     async def run(self) -> None:
         tick = 0
@@ -63,6 +66,7 @@ class Watchdog:
             if tick % ASK_EVERY == 0:
                 await self._ask()
             self.check()
+            await self.confirm()
 
     async def _ask(self) -> None:
         partitions = [partition for lane in self.lanes for partition in lane.partitions]
@@ -93,15 +97,29 @@ class Watchdog:
             what = f"waits for {lane.waits_for}, which answers" if lane.waits_for else "has work and does none"
             raise PromiseBroken(f"partition {lane.number} is stuck: it {what}, for {busy_ticks} s")
         behind = [
-            partition
+            (partition, position)
             for partition in lane.partitions
             if (position := lane.position(partition)) is not None and self._ends.get(partition, 0) > position
         ]
-        mark = (lane.progress, bool(behind), self.answers, tuple(lane.position(partition) for partition in behind))
+        mark = (lane.progress, self.answers, *behind)
         fetch_ticks = self._fetch.setdefault(lane.number, _Seen()).look(mark)
         if behind and self.answers and lane.takes_records and fetch_ticks >= 2 * STUCK_S:
-            topics = ", ".join(partition.topic for partition in behind)
-            raise PromiseBroken(f"partition {lane.number} is stuck: records wait in {topics} and are not fetched")
+            del self._fetch[lane.number]  # counted anew, should it be cleared
+            self._suspects += [(lane, partition, position) for partition, position in behind]
+
+    async def confirm(self) -> None:
+        """Looks for the records that `check` suspects to wait. Raises PromiseBroken when there is one."""
+        suspects, self._suspects = self._suspects, []
+        for lane, partition, position in suspects:
+            try:
+                waits = await self.lookup.readable(partition, position)
+            except Failed:
+                continue
+            if waits and lane.takes_records and lane.position(partition) == position:
+                raise PromiseBroken(
+                    f"partition {lane.number} is stuck: records wait in {partition.topic} at offset {position} and are "
+                    "not fetched"
+                )
 
 
 def watch_loop(loop: asyncio.AbstractEventLoop, die: Callable[[BaseException], None]) -> None:

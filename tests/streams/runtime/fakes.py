@@ -1,0 +1,125 @@
+"""What a lane sees of the world, made of plain lists: the order of its calls is the point of most tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from aiokafka import TopicPartition
+
+from streams.batch import Fetched, Input, Sent
+from streams.runtime.lane import Delivered, Lane
+from streams.runtime.lookup import Lookup
+from streams.runtime.settings import Kafka, Role, Worker
+from streams.runtime.stage import Batch
+from streams.runtime.transactions import Outgoing
+
+DECISIONS, SUCCESSORS = TopicPartition("t.decisions", 0), TopicPartition("t.successors", 0)
+
+
+def delivered(base: int, *values: bytes, input_: Input = "decisions", partition: int = 0) -> Delivered:
+    """A fetched batch that begins at `base`."""
+    count = len(values)
+    offsets = list(range(base, base + count))
+    keys: list[bytes | None] = [b"k"] * count
+    columns = Fetched(f"t.{input_}", input_, partition, offsets, [0] * count, keys, list(values), True, 0)
+    return Delivered(columns, base, base + count)
+
+
+class EchoStage:
+    """Answers each record with an exception that holds its value; remembers how often it decided."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
+        self._world.did("restore", dict(changelog))
+
+    def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
+        values = [value or b"" for batch in fetched for value in batch.values]
+        self._world.did("decide", values, now_ms)
+        if b"raise" in values:
+            raise KeyError("a mistake of ours")
+        return Batch([Sent("exceptions", b"k", value) for value in values], {"memory": b"m"}, self._world.deadline_ms)
+
+
+class World:
+    """The fakes and what was done to them, in order."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[Any, ...]] = []
+        self.now_ms = 1_000
+        self.deadline_ms: int | None = None
+        self.committed = {DECISIONS: 5}
+        self.beginnings = {SUCCESSORS: 2}
+        self.changelog: dict[str, bytes] = {"window/1": b"w"}
+        self.raising: dict[str, list[BaseException]] = {}  # by what is done: the next of them is raised
+        self.hold: asyncio.Event | None = None  # a commit waits for it
+        self.changed = asyncio.Event()
+        role = Role("gate", "g", ("decisions", "successors"), lambda: EchoStage(self))
+        self.worker = Worker(Kafka("b:1", "t."), role, Path("unused"), 1)
+
+    def did(self, *what: Any) -> None:
+        self.done.append(what)
+        if self.raising.get(what[0]):
+            raise self.raising[what[0]].pop(0)
+
+    def names(self) -> list[str]:
+        return [what[0] for what in self.done]
+
+    def lane(self, number: int = 0) -> Lane:
+        lookup = cast(Lookup, FakeLookup(self))
+        return Lane(number, self.worker, lookup, self, lambda: self.now_ms, self.changed)
+
+    async def seek_to(self, partition: TopicPartition, offset: int) -> None:
+        self.did("seek", partition, offset)
+
+    def transactions(self, bootstrap: str, transactional_id: str, number: int, group: str) -> FakeTransactions:
+        return FakeTransactions(self)
+
+
+class FakeLookup:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        self._world.did("committed", group)
+        return dict(self._world.committed)
+
+    async def beginnings(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        self._world.did("beginnings", list(partitions))
+        return dict(self._world.beginnings)
+
+    async def changelog(self, role: str, number: int) -> dict[str, bytes]:
+        self._world.did("changelog", role, number)
+        return self._world.changelog
+
+
+class FakeTransactions:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def start(self) -> None:
+        self._world.did("start")
+
+    async def commit(
+        self, records: Iterable[Outgoing], offsets: Mapping[TopicPartition, int], is_late: Callable[[], bool]
+    ) -> None:
+        if self._world.hold is not None:
+            await self._world.hold.wait()
+        self._world.did("commit", list(records), dict(offsets), is_late())
+        self._world.committed.update(offsets)
+
+    async def stop(self) -> None:
+        self._world.did("stop")
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Lets the loop run until it is so; a bounded number of turns, no clock."""
+    for _ in range(2_000):
+        if true():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came about")
