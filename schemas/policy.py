@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from schemas.common import Confidence, Currency, Id
+from schemas.common import MONEY_MINOR_MAX, Confidence, Currency, Id
 
 Duration = Annotated[
     str,
@@ -38,7 +38,7 @@ class Condition(Struct, forbid_unknown_fields=True, frozen=True, rename={"in_": 
 class Limits(Struct, forbid_unknown_fields=True, frozen=True):
     """How far an `autonomous` rule goes. The value is compared by its magnitude: a large refund is large."""
 
-    value_minor_at_most: Annotated[int, Meta(ge=0)] | None = None
+    value_minor_at_most: Annotated[int, Meta(ge=0, le=MONEY_MINOR_MAX)] | None = None
     currency: Currency | None = None
     confidence_at_least: Confidence | None = None
     reversible: Literal[True] | None = None

@@ -47,7 +47,7 @@ def decide(fetched: Sequence[Fetched], now_ms: int, policies: Snapshot, window: 
     measure(new, now_ms)
     drop_stale(_open(new), policies.by_index, now_ms)
     bound(_open(new), policies.by_index)
-    _one_command_each(_open(new), window, remembered, now_ms)
+    _one_command_each(_open(new), window, remembered, now_ms, policies.tolerances_ms)
     return _published(rows, now_ms, policies, remembered)
 
 
@@ -55,9 +55,16 @@ def _open(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.refused is None]
 
 
-def _one_command_each(rows: Sequence[Row], window: Window, remembered: Remembered, now_ms: int) -> None:
+def _one_command_each(
+    rows: Sequence[Row], window: Window, remembered: Remembered, now_ms: int, tolerances_ms: Sequence[int]
+) -> None:
+    """Refuses what would be, or might become by a review, a second command for its root."""
     for row in rows:
-        if row.review_reasons is None and not window.mark_commanded(remembered, row, now_ms):
+        if row.review_reasons is not None:
+            second = window.is_commanded(remembered, row, now_ms)
+        else:
+            second = not window.mark_commanded(remembered, row, now_ms, tolerances_ms)
+        if second:
             row.stage, row.refused = "window", ROOT_HAS_COMMAND
 
 

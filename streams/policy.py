@@ -6,6 +6,7 @@ expected; a policy that it passes cannot fail while it is evaluated.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -135,6 +136,12 @@ def _condition(path: str, field: str, condition: Condition) -> list[Problem]:
     if ordered and kind in ("flag", "text"):
         problems.append(Problem(f"{path}.{ordered[0]}", repr(getattr(condition, ordered[0])), "equals, in or not_in"))
     wanted: dict[str, tuple[type, ...]] = {"number": (int, float), "flag": (bool,), "text": (str,)}
+    edges: list[int | float] = [getattr(condition, name) for name in ordered]
+    problems += [
+        Problem(path, f"{value!r:.40}", "a number that a double can hold")
+        for value in (*edges, *_plain(condition))
+        if not _finite(value)
+    ]
     for value in _plain(condition):
         is_odd_flag = isinstance(value, bool) and kind == "number"
         if kind in wanted and (is_odd_flag or not isinstance(value, wanted[kind])):
@@ -150,6 +157,13 @@ def _condition(path: str, field: str, condition: Condition) -> list[Problem]:
     return problems
 
 
+def _finite(value: Scalar) -> bool:
+    try:
+        return isinstance(value, (str, bool)) or math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _plain(condition: Condition) -> list[Scalar]:
     given: list[Scalar] = [] if condition.equals is None else [condition.equals]
     return [*given, *(condition.in_ or ()), *(condition.not_in or ())]
@@ -163,6 +177,8 @@ def _limits(path: str, rule: Rule) -> list[Problem]:
         return [Problem(path, f"limits on a rule that says {rule.then}", "limits only where the rule says autonomous")]
     if limits == Limits():
         return [Problem(path, "no limit", "one of value_minor_at_most, confidence_at_least, reversible")]
+    if limits.confidence_at_least is not None and not _finite(limits.confidence_at_least):
+        return [Problem(f"{path}.confidence_at_least", repr(limits.confidence_at_least), "a number from 0 to 1")]
     if (limits.value_minor_at_most is None) != (limits.currency is None):
         there, missing = (
             ("value_minor_at_most", "currency") if limits.currency is None else ("currency", "value_minor_at_most")

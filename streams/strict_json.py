@@ -88,10 +88,10 @@ def _repeats(value: bytes) -> Problem | None:
     top = json.JSONDecoder(object_pairs_hook=_Pairs).decode(value.decode())
     if not isinstance(top, _Pairs):
         return "invalid.schema", "the value is JSON but no object"
-    if name := _repeated(top):
+    if (name := _repeated(top)) is not None:
         return "invalid.schema", f"{name[:80]}: the field stands twice"
     for field, inner in top:
-        if field == "attributes" and isinstance(inner, _Pairs) and (name := _repeated(inner)):
+        if field == "attributes" and isinstance(inner, _Pairs) and (name := _repeated(inner)) is not None:
             return "invalid.schema", f"attributes.{name[:80]}: the field stands twice"
         if field == "action" and isinstance(inner, _Pairs) and sum(key == "type" for key, _ in inner) > 1:
             return "invalid.schema", "action.type: the field stands twice"

@@ -58,11 +58,11 @@ def content_of(decision: Decision | Successor) -> bytes:
 
 
 class _Written(NamedTuple):
-    """A changelog record that may hold living entries."""
+    """A changelog record that may hold living entries: those that the window still knows as these very objects."""
 
     sequence: int
     expires_max_ms: int
-    digests: list[bytes]
+    entries: list[tuple[bytes, bytes]]
 
 
 class Window:
@@ -74,7 +74,7 @@ class Window:
         self.evicted = 0  # living ids that had to go because there were more than `ids_max`
         self._entries: dict[bytes, bytes] = {}
         self._records: deque[_Written] = deque()  # oldest first
-        self._references = 0  # digests in `_records`; one that was written again is in several
+        self._references = 0  # entries in `_records`; an id that was written again is in several
         self._sequence = 0
 
     def __len__(self) -> int:
@@ -104,16 +104,22 @@ class Window:
                 new.entries[row.digest] = _ENTRY.pack(content, expires_ms, 0)
         return new
 
-    def mark_commanded(self, new: Remembered, row: Row, now_ms: int) -> bool:
+    def is_commanded(self, new: Remembered, row: Row, now_ms: int) -> bool:
+        """Whether the row's root has its one command."""
+        known = self._living(row.root, new, now_ms)
+        return known is not None and bool(known[-1])
+
+    def mark_commanded(self, new: Remembered, row: Row, now_ms: int, tolerances_ms: Sequence[int]) -> bool:
         """Notes that the row's root has its one command. False when it has one already: then it must not get this."""
+        expires_ms = row.final_deadline_ms + tolerances_ms[row.policy]
         known = self._living(row.root, new, now_ms)
         if known is None:
             # the root came before the window, or to another partition: it is known from here on by its successor
-            known = _ENTRY.pack(b"\0" * 8, row.final_deadline_ms, 0)
-        content, expires_ms, commanded = _ENTRY.unpack(known)
+            known = _ENTRY.pack(b"\0" * 8, expires_ms, 0)
+        content, known_expires_ms, commanded = _ENTRY.unpack(known)
         if commanded:
             return False
-        new.entries[row.root] = _ENTRY.pack(content, max(expires_ms, row.final_deadline_ms), 1)
+        new.entries[row.root] = _ENTRY.pack(content, max(known_expires_ms, expires_ms), 1)
         return True
 
     def _living(self, digest: bytes, new: Remembered, now_ms: int) -> bytes | None:
@@ -128,21 +134,18 @@ class Window:
         Called once the batch is final and before it is sent: if the transaction then fails, this whole window is
         dropped and read back from the changelog, which knows what was committed.
         """
-        carried = self._make_room(len(new.entries), now_ms)
-        if not new.entries and not carried:
+        if not new.entries:
             return None
+        carried = self._make_room(len(new.entries), now_ms)
         self._sequence += 1
-        self._keep({**carried, **new.entries})
-        slot = self._sequence % self.slots
-        packed = b"".join(digest + entry for digest, entry in (*carried.items(), *new.entries.items()))
-        return Change(slot, _HEAD.pack(_FORMAT, self._sequence) + packed)
+        entries = carried | new.entries
+        self._keep(entries)
+        packed = b"".join(digest + entry for digest, entry in entries.items())
+        return Change(self._sequence % self.slots, _HEAD.pack(_FORMAT, self._sequence) + packed)
 
     def _keep(self, entries: dict[bytes, bytes]) -> None:
-        # insertion order is age: an entry written again is young again
-        for digest, entry in entries.items():
-            self._entries.pop(digest, None)
-            self._entries[digest] = entry
-        self._records.append(_Written(self._sequence, max(map(_expires_ms, entries.values())), list(entries)))
+        self._entries.update(entries)
+        self._records.append(_Written(self._sequence, max(map(_expires_ms, entries.values())), list(entries.items())))
         self._references += len(entries)
 
     def _make_room(self, coming: int, now_ms: int) -> dict[bytes, bytes]:
@@ -157,12 +160,11 @@ class Window:
             if oldest.expires_max_ms > now_ms and not (overwritten or over or crowded):
                 break
             self._records.popleft()
-            self._references -= len(oldest.digests)
-            looked_at += len(oldest.digests)
-            for digest in oldest.digests:
-                entry = self._entries.get(digest)
-                if entry is None or digest in carried:
-                    continue
+            self._references -= len(oldest.entries)
+            looked_at += len(oldest.entries)
+            for digest, entry in oldest.entries:
+                if self._entries.get(digest) is not entry:
+                    continue  # written again since: a younger record has it
                 if _expires_ms(entry) <= now_ms:
                     del self._entries[digest]
                 elif len(self._entries) + coming > self.ids_max:

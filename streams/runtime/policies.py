@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from schemas.policy import PolicyDocument
+from schemas.policy import Condition, PolicyDocument
 from streams.errors import ConfigurationError
 from streams.path import Snapshot
 from streams.policy import Policy, Problem, compile_policy
 
 SUFFIXES = (".yaml", ".yml")
+_STEP = re.compile(r"\[(?:\.\.\.|(\d+))\]|\.?([^.\[]+)")
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "fields with values",
+    "null": "nothing",
+    " | ": ", or ",
+}
+_WORD = re.compile("|".join(map(re.escape, _WORDS)))
+_DURATIONS = ("freshness.budget", "freshness.total", "freshness.skew_tolerance")
 
 
 class Fault(NamedTuple):
@@ -63,34 +77,66 @@ def load(folder: Path) -> Snapshot:
 
 def _read(file: Path, index: int) -> tuple[Policy | None, list[Problem]]:
     try:
-        content = YAML(typ="safe", pure=True).load(file.read_text())
+        content = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         return None, [Problem("", f"a file that cannot be read ({error})", "a UTF-8 text file")]
     except MarkedYAMLError as error:
         mark = error.problem_mark
         at = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        return None, [Problem(at, " ".join((error.problem or "an error").split()), "a YAML document")]
-    except YAMLError as error:
-        return None, [Problem("", " ".join(str(error).split()), "a YAML document")]
+        return None, [Problem(at, f"a mistake ({_one_line(error.problem or 'no YAML')})", "a YAML document")]
+    except (YAMLError, ValueError, RecursionError) as error:
+        return None, [Problem("", f"a mistake ({_one_line(str(error))})", "a YAML document")]
     try:
         document = msgspec.convert(content, PolicyDocument)
     except msgspec.ValidationError as error:
-        return None, [_problem(str(error))]
+        return None, [_problem(str(error), content)]
     return compile_policy(document, index)
 
 
-def _problem(text: str) -> Problem:
-    """msgspec's "Expected `int`, got `str` - at `$.version`" in our words."""
-    what, _, path = text.partition(" - at ")
-    at = path.strip("`").removeprefix("$").removeprefix(".")
-    what = what.replace("`", "")
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:300]
+
+
+def _problem(text: str, content: Any) -> Problem:
+    """msgspec's "Expected `int`, got `str` - at `$.version`" in our words, with what stands there."""
+    what, _, where = text.replace("`", "").partition(" - at ")
+    path, found = _resolve(where.removeprefix("key in ").removeprefix("$").removeprefix("."), content)
+    field = what.rpartition(" ")[2]
     if what.startswith("Object missing required field "):
-        return Problem(".".join(filter(None, (at, what.rpartition(" ")[2]))), "nothing", "this field")
+        return Problem(".".join(filter(None, (path, field))), "nothing", "this field")
     if what.startswith("Object contains unknown field "):
-        return Problem(at, f"an unknown field {what.rpartition(' ')[2]}", "only the fields that a policy has")
-    expected, got, found = what.partition(", got ")
-    if got:
-        return Problem(at, found, expected.removeprefix("Expected "))
+        return Problem(path, f"an unknown field {field}", "only the fields that a policy has")
+    if where.startswith("key in "):
+        return Problem(path, "a name that is no text", "names that are text, in quotes where need be")
+    return Problem(path, "nothing" if found is None else f"{found!r:.80}", _expected(what, path))
+
+
+def _expected(what: str, path: str) -> str:
+    if path in _DURATIONS:
+        return "a length of time with its unit, such as 250ms, 90s, 10m or 1h30m"
+    if path.endswith("limits.reversible"):
+        return "true; without the line, reversible or not is all the same"
     if what.startswith("Invalid enum value "):
-        return Problem(at, what.removeprefix("Invalid enum value "), "one of the values that the schema lists")
-    return Problem(at, "something else", what.removeprefix("Expected "))
+        return "autonomous, escalate or block"
+    return _WORD.sub(lambda word: _WORDS[word[0]], what.removeprefix("Expected ").partition(", got ")[0])
+
+
+def _resolve(where: str, content: Any) -> tuple[str, Any]:
+    """The path with the names of conditions, which msgspec leaves out, and what stands there."""
+    path = ""
+    for index, given in _STEP.findall(where):
+        if index:
+            path, content = f"{path}[{index}]", content[int(index)]
+            continue
+        name = given or _first_wrong(content)
+        path, content = f"{path}.{name}".removeprefix("."), content.get(name) if isinstance(content, dict) else None
+    return path, content
+
+
+def _first_wrong(conditions: dict[str, Any]) -> str:
+    for name, condition in conditions.items():
+        try:
+            msgspec.convert(condition, Condition)
+        except msgspec.ValidationError:
+            return name
+    return "..."
