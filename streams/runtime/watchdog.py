@@ -64,11 +64,12 @@ class Watchdog:
             await asyncio.sleep(TICK_S)
             tick += 1
             if tick % ASK_EVERY == 0:
-                await self._ask()
+                await self.ask()
             self.check()
             await self.confirm()
 
-    async def _ask(self) -> None:
+    async def ask(self) -> None:
+        """Asks the broker for the ends; whether it answers is news too."""
         partitions = [partition for lane in self.lanes for partition in lane.partitions]
         first = TopicPartition(self.lanes.worker.kafka.topic(self.lanes.worker.role.inputs[0]), 0)
         try:

@@ -1,0 +1,73 @@
+"""The gate's stage: the path and the window together, and what the next owner of a partition is left with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from agents.gate import GateStage, role
+from streams.batch import Fetched
+from streams.errors import ConfigurationError
+from streams.runtime import policies
+from tests.kafka.harness import decision, write_policies
+
+NOW_MS = 1_764_000_000_000
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> GateStage:
+    return GateStage(policies.load(write_policies(tmp_path)))
+
+
+def fetched(*identifiers: str, offset: int = 0, **more: object) -> Fetched:
+    bodies = [decision(one, observed_at_ms=NOW_MS, **more) for one in identifiers]
+    offsets = list(range(offset, offset + len(bodies)))
+    keys: list[bytes | None] = [b"acct-1"] * len(bodies)
+    values: list[bytes | None] = [orjson.dumps(body) for body in bodies]
+    return Fetched("t.decisions", "decisions", 0, offsets, [NOW_MS] * len(bodies), keys, values, True, NOW_MS)
+
+
+def test_a_batch_is_one_record_each_one_change_and_the_earliest_deadline(stage: GateStage) -> None:
+    batch = stage.decide([fetched("a", "b"), fetched("c", offset=2, expires_at_ms=NOW_MS + 5)], NOW_MS)
+    assert [record.output for record in batch.records] == ["commands"] * 3
+    assert list(batch.changelog) == ["window/1"]
+    assert batch.earliest_deadline_ms == NOW_MS + 5
+
+
+def test_the_next_owner_knows_the_ids_that_were_committed(stage: GateStage, tmp_path: Path) -> None:
+    changelog = dict(stage.decide([fetched("a")], NOW_MS).changelog)
+    changelog |= stage.decide([fetched("b", offset=1)], NOW_MS).changelog
+    heir = GateStage(policies.load(tmp_path))
+    heir.restore({**changelog, "other-store/1": b"not the window's"}, NOW_MS)
+    batch = heir.decide([fetched("a", "b", "c", offset=2)], NOW_MS)
+    assert [record.output for record in batch.records] == ["exceptions", "exceptions", "commands"]
+    assert [orjson.loads(record.value)["reason"] for record in batch.records[:2]] == ["duplicate.repeat"] * 2
+
+
+def test_a_stage_that_was_given_nothing_knows_nothing(tmp_path: Path, stage: GateStage) -> None:
+    stage.decide([fetched("a")], NOW_MS)
+    fresh = GateStage(policies.load(tmp_path))
+    fresh.restore({}, NOW_MS)
+    assert [record.output for record in fresh.decide([fetched("a")], NOW_MS).records] == ["commands"]
+
+
+def test_a_batch_without_new_ids_changes_nothing(stage: GateStage) -> None:
+    stage.decide([fetched("a")], NOW_MS)
+    again = stage.decide([fetched("a", offset=1)], NOW_MS)
+    assert again.changelog == {}
+    assert again.earliest_deadline_ms is None
+
+
+def test_the_role_reads_both_inputs_and_a_partition_number_has_its_own_memory(tmp_path: Path) -> None:
+    gate = role("g", policies.load(write_policies(tmp_path)))
+    assert (gate.name, gate.inputs) == ("gate", ("decisions", "successors"))
+    first, second = gate.new_stage(), gate.new_stage()
+    first.decide([fetched("a")], NOW_MS)
+    assert second.decide([fetched("a")], NOW_MS).records[0].output == "commands"
+
+
+def test_a_folder_without_policies_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="holds no policy"):
+        policies.load(tmp_path)
