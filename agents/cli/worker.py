@@ -20,8 +20,9 @@ ROLES = ("gate",)
 @click.command(
     epilog="""\b
 Examples:
-  sluicegate worker --policies policies/                 one worker; start more of them to share the partitions
-  sluicegate worker --policies policies/ --group gate-2  another consumer group reads everything again
+  sluicegate worker --policies policies/      one worker; start more of them, anywhere, to share the partitions
+
+All workers on the same topics are one consumer group. A second group there would decide everything a second time.
 
 It ends on SIGTERM or Ctrl-C after the transactions that are under way, within 10 s. What it does not finish the next
 owner of the partition does: kill it as you like, nothing is lost and nothing is done twice."""
