@@ -223,6 +223,12 @@ class Lane:
         return taken
 
     async def _transact(self, transactions: Transactions, stage: Stage, taken: Sequence[Delivered]) -> None:
+        for delivered in taken:
+            if delivered.fetched.offsets[0] < delivered.base:
+                raise PromiseBroken(
+                    f"{delivered.fetched.topic}/{self.number} holds offset {delivered.fetched.offsets[0]} where the group "
+                    f"has committed {delivered.base}: the topic was deleted and made again. Use another --prefix or --group"
+                )
         batch = stage.decide([delivered.fetched for delivered in taken], self._clock_ms())
         offsets = {
             TopicPartition(delivered.fetched.topic, delivered.fetched.partition): delivered.next for delivered in taken

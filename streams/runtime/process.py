@@ -11,6 +11,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -25,6 +26,8 @@ from streams.runtime.settings import DRAIN_S, Worker
 from streams.runtime.watchdog import Watchdog, watch_loop
 
 log = structlog.get_logger()
+
+LAST_RESORT_S = 2.0  # after a drain, for what is left to end by itself
 
 WiresAgents = Callable[[Any, Worker, Lanes], None]  # puts the role's agents on the Faust app
 
@@ -87,6 +90,10 @@ def _ended(task: asyncio.Task[None]) -> None:
 async def _drain(app: Any, lanes: Lanes, tasks: list[asyncio.Task[None]]) -> None:
     """What is in a transaction is finished; what waits is left to the next owner."""
     log.info("draining")
+    # a thread of a library that does not end must not keep the process: nothing is lost without it
+    last_resort = threading.Timer(DRAIN_S + LAST_RESORT_S, os._exit, [0])
+    last_resort.daemon = True
+    last_resort.start()
     for task in tasks:
         task.cancel()
     try:

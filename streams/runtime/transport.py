@@ -158,7 +158,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             max_poll_records=FETCH_RECORDS_MAX,
             max_partition_fetch_bytes=FETCH_BYTES_MAX,
             fetch_max_wait_ms=int(FETCH_S * 1000),
-            max_poll_interval_ms=10 * int(SESSION_S * 1000),  # a full lane is no reason to leave the group
+            max_poll_interval_ms=86_400_000,  # whether we make progress is the watchdog's business, not the group's
             request_timeout_ms=int(REQUEST_S * 1000),
             session_timeout_ms=int(SESSION_S * 1000),
             heartbeat_interval_ms=int(HEARTBEAT_S * 1000),
