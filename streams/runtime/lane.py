@@ -226,8 +226,8 @@ class Lane:
         for delivered in taken:
             if delivered.fetched.offsets[0] < delivered.base:
                 raise PromiseBroken(
-                    f"{delivered.fetched.topic}/{self.number} holds offset {delivered.fetched.offsets[0]} where the group "
-                    f"has committed {delivered.base}: the topic was deleted and made again. Use another --prefix or --group"
+                    f"{delivered.fetched.topic}/{self.number} holds offset {delivered.fetched.offsets[0]} where the "
+                    f"group has committed {delivered.base}: the topic was made again. Use another --prefix or --group"
                 )
         batch = stage.decide([delivered.fetched for delivered in taken], self._clock_ms())
         offsets = {
