@@ -38,7 +38,7 @@ _LINEAGE = (
 )
 
 
-def _decision(name: str, *, without: str = "", extra: bytes = b"", **fields: bytes) -> bytes:
+def _decision(name: str, *, without: bytes = b"", extra: bytes = b"", **fields: bytes) -> bytes:
     """A decision spelt out as text, so that a case can put any bytes anywhere."""
     members: dict[str, bytes] = {
         "id": json.dumps(name[:150]).encode(),
@@ -48,7 +48,7 @@ def _decision(name: str, *, without: str = "", extra: bytes = b"", **fields: byt
         "observed_at_ms": OBSERVED,
         **fields,
     }
-    members.pop(without, None)
+    members.pop(without.decode(), None)
     body = b",".join(b'"%s":%s' % (field.encode(), text) for field, text in members.items())
     return b"{" + body + (b"," + extra if extra else b"") + b"}"
 
@@ -142,7 +142,7 @@ def _schema() -> Iterator[Case]:
     for text in (b"[]", b'"text"', b"1", b"null", b"true", b"[{}]", b"{}", b"1.5", b"-0", b"[1,2]"):
         yield bad(f"JSON that is no decision: {text.decode()}", text)
     for field in ("id", "workflow", "entity", "action", "observed_at_ms"):
-        yield bad(f"without {field}", _decision(f"without {field}", without=field))
+        yield bad(f"without {field}", _decision(f"without {field}", without=field.encode()))
     for field in ("id", "workflow", "entity", "observed_at_ms"):
         yield bad(f"{field} is null", _decision(f"null {field}", **{field: b"null"}))
     for field in ("observed_at_ms", "decided_at_ms", "sent_at_ms", "expires_at_ms", "value_minor", "context_version"):
@@ -300,7 +300,7 @@ def _accepted() -> Iterator[Case]:
     yield good("colons and quotes in text", _decision("colons", note=rb'"a:b \"type\":\"type\": {}"'))
     yield good("an id of 200 characters", _decision("i", id=b'"%s"' % (b"i" * 200)))
     yield good("an id of 200 wide characters", _decision("i", id=b'"%s"' % ("\U0001f600" * 200).encode()))
-    yield good("escaped field names", _decision("esc", without="id", extra=rb'"\u0069d":"escaped names"'))
+    yield good("escaped field names", _decision("esc", without=b"id", extra=rb'"\u0069d":"escaped names"'))
     yield good("an entity that is not ASCII", _decision("é", entity='"é"'.encode()), "é".encode())
     yield good("an entity spelt with escapes", _decision("e esc", entity=rb'"\u00e9"'), "é".encode())
     yield good("an escaped NUL", _decision("nul", note=rb'"\u0000"'))

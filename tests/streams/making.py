@@ -123,7 +123,7 @@ def decided(
     now_ms: int = NOW_MS,
 ) -> Decided:
     """Decides and, as the gate does, keeps what is new."""
-    window = window or Window()
+    window = Window() if window is None else window
     many = [batches] if isinstance(batches, Fetched) else batches
     found = decide(many, now_ms, Snapshot(policies), window)
     window.commit(found.remembered, now_ms)

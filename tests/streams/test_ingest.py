@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -106,7 +107,7 @@ def test_read_gives_the_fields_typed_and_the_action_as_it_came() -> None:
         ({"id": "a~2"}, "id: it may not hold a ~, which marks successors"),
     ],
 )
-def test_the_detail_of_a_schema_fault_names_the_field(change: dict[str, object], sentence: str) -> None:
+def test_the_detail_of_a_schema_fault_names_the_field(change: dict[str, Any], sentence: str) -> None:
     assert read(encoded(decision(**change)), "decisions") == Refused("invalid.schema", sentence)
 
 

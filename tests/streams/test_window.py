@@ -1,0 +1,297 @@
+"""The window: a repeat never becomes a second action, and what the changelog holds is enough to know it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.batch import Remembered, Row
+from streams.window import Window, content_of
+from tests.streams.making import (
+    BILLING,
+    BUDGET_MS,
+    NOW_MS,
+    decided,
+    decision,
+    fetched,
+    outcomes,
+    policy,
+    row,
+    successor,
+)
+
+EXPIRY_MS = NOW_MS - 1_000 + BUDGET_MS + 2_000  # of a decision of `making`: its final deadline and the tolerance
+
+
+def test_the_same_again_is_a_repeat_and_other_content_a_conflict() -> None:
+    window = Window()
+    assert outcomes(decided(fetched([decision()]), window=window)) == ["commands"]
+    assert outcomes(decided(fetched([decision()]), window=window)) == ["duplicate.repeat"]
+    assert outcomes(decided(fetched([decision(value_minor=1)]), window=window)) == ["duplicate.conflict"]
+    assert outcomes(decided(fetched([decision(2)]), window=window)) == ["commands"]
+
+
+def test_repeats_within_one_batch_are_found() -> None:
+    batch = fetched([decision(1), decision(1), decision(2), decision(1, entity="acct-2")])
+    assert outcomes(decided(batch)) == ["commands", "duplicate.repeat", "commands", "duplicate.conflict"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"entity": "acct-18"},
+        {"action": {"type": "invoice.post", "amount": 12.50001}},
+        {"observed_at_ms": NOW_MS - 999},
+        {"value_minor": 1_251},
+        {"currency": "EUR"},
+        {"confidence": 0.94},
+        {"attributes": {"vendor": "1"}},
+        {"attributes": {}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_content_is_entity_action_observation_value_currency_confidence_and_attributes(change: dict[str, Any]) -> None:
+    same = change == {"attributes": {}}
+    assert (_content(**change) == _content()) is same
+
+
+def test_the_workflow_is_content_and_the_rest_is_not() -> None:
+    both = (BILLING, policy(workflow="routing", index=1))
+    batch = fetched([decision(), decision(workflow="routing")])
+    assert outcomes(decided(batch, both)) == ["commands", "duplicate.conflict"]
+    rest: dict[str, Any] = {
+        "decided_at_ms": 1,
+        "sent_at_ms": 2,
+        "model": "m",
+        "proposer": "p",
+        "segment": "s",
+        "note": 1,
+    }
+    assert _content(**rest) == _content()
+
+
+def test_the_actions_bytes_are_content_not_their_meaning() -> None:
+    plain = b'{"id":"d","workflow":"billing","entity":"acct-17","observed_at_ms":%d,"action":{"n":1.0}}' % NOW_MS
+    batch = fetched([plain, plain.replace(b"1.0", b"1")])
+    assert outcomes(decided(batch, [policy()])) == ["reviews: no_rule_matched", "duplicate.conflict"]
+
+
+def _content(**change: Any) -> bytes:
+    made = row(decision(**change)).decision
+    assert made is not None
+    return content_of(made)
+
+
+def test_invalid_records_are_not_remembered() -> None:
+    window = Window()
+    batch = fetched([decision(observed_at_ms=-1), decision(workflow="nobody"), decision()], [b"acct-17"] * 3)
+    assert outcomes(decided(batch, window=window)) == ["invalid.time", "invalid.unknown_workflow", "commands"]
+    assert len(window) == 1
+
+
+def test_stale_reviewed_and_blocked_decisions_are_remembered_while_another_attempt_is_possible() -> None:
+    patient = policy([{"name": "no", "then": "block"}], total="30m")
+    window = Window()
+    batch = fetched([decision(1, observed_at_ms=NOW_MS - BUDGET_MS), decision(2)])
+    assert outcomes(decided(batch, [patient], window)) == ["stale.age", "boundary.blocked"]
+    assert outcomes(decided(batch, [patient], window)) == ["duplicate.repeat"] * 2
+
+
+def test_an_id_is_kept_until_its_final_deadline_and_the_tolerance() -> None:
+    window = Window()
+    decided(fetched([decision()]), window=window)
+    last = decided(fetched([decision()]), window=window, now_ms=EXPIRY_MS - 1)
+    assert outcomes(last) == ["duplicate.repeat"]
+    assert outcomes(decided(fetched([decision()]), window=window, now_ms=EXPIRY_MS)) == ["stale.age"]
+    decided(fetched([decision(2, observed_at_ms=EXPIRY_MS)]), window=window, now_ms=EXPIRY_MS)
+    assert len(window) == 1, "what has expired is forgotten with the next batch that brings something new"
+
+
+def test_nothing_is_kept_before_the_commit() -> None:
+    window = Window()
+    new = window.remember([_row(1)], NOW_MS, [2_000])
+    assert (len(window), len(new.entries)) == (0, 1)
+    window.commit(new, NOW_MS)
+    assert len(window) == 1
+
+
+def test_a_batch_that_brings_nothing_new_writes_nothing() -> None:
+    assert Window().commit(Remembered(), NOW_MS) is None
+
+
+def test_beyond_ids_max_the_oldest_go_and_are_counted() -> None:
+    window = Window(ids_max=3)
+    for number in range(1, 6):
+        decided(fetched([decision(number)]), window=window)
+    assert (len(window), window.evicted) == (3, 2)
+    batch = fetched([decision(number) for number in (5, 4, 3)])
+    assert outcomes(decided(batch, window=window)) == ["duplicate.repeat"] * 3
+    assert outcomes(decided(fetched([decision(1)]), window=window)) == ["commands"]
+
+
+def test_an_id_that_was_written_again_is_young_again() -> None:
+    """A root that got its command late is not evicted for the age of its first record."""
+    window = Window(ids_max=3)
+    decided(fetched([decision(1, confidence=0.1), decision(2)]), window=window)
+    assert outcomes(decided(_successors("d-1"), window=window)) == ["commands"]
+    decided(fetched([decision(3)]), window=window)
+    assert outcomes(decided(_successors("d-1", attempt=3), window=window)) == ["duplicate.conflict"]
+
+
+def _successors(*roots: str, **fields: Any) -> Any:
+    return fetched([successor(root, **fields) for root in roots], source="successors", first_offset=70)
+
+
+def test_a_root_with_its_command_gets_no_second_one_by_a_successor() -> None:
+    window = Window()
+    decided(fetched([decision(1), decision(2, confidence=0.1)]), window=window)
+    found = decided(_successors("d-1", "d-2", "d-3"), window=window)
+    assert outcomes(found) == ["duplicate.conflict", "commands", "commands"]
+    assert outcomes(decided(_successors("d-2", attempt=3), window=window)) == ["duplicate.conflict"]
+
+
+def test_a_root_with_its_command_gets_no_review_either() -> None:
+    """Approved, the review would be the second command; in one batch or in two makes no difference."""
+    unsure = successor("d-1", confidence=0.1)
+    window = Window()
+    decided(fetched([decision(1)]), window=window)
+    assert outcomes(decided(fetched([unsure], source="successors"), window=window)) == ["duplicate.conflict"]
+    together = [fetched([decision(1)]), fetched([unsure], source="successors")]
+    assert outcomes(decided(together)) == ["commands", "duplicate.conflict"]
+
+
+def test_in_one_batch_the_first_of_a_root_gets_the_command_whatever_its_kind() -> None:
+    first, second = fetched([decision(1)]), _successors("d-1")
+    assert outcomes(decided([first, second])) == ["commands", "duplicate.conflict"]
+    assert outcomes(decided([second, first])) == ["commands", "duplicate.conflict"]
+    twice = fetched([successor("d-1"), successor("d-1", attempt=3)], source="successors")
+    assert outcomes(decided(twice)) == ["commands", "duplicate.conflict"]
+
+
+def test_a_root_that_comes_after_its_successors_command_is_no_second_action() -> None:
+    window = Window()
+    assert outcomes(decided(_successors("d-1"), window=window)) == ["commands"]
+    assert outcomes(decided(fetched([decision(1)]), window=window)) == ["duplicate.conflict"]
+    kept_ms = NOW_MS + BUDGET_MS + 2_000
+    assert outcomes(decided(_successors("d-1"), window=window, now_ms=kept_ms - 1)) == ["duplicate.repeat"]
+
+
+def test_reads_back_what_it_wrote() -> None:
+    window = Window()
+    batch = window.remember([_row(1), _row(2)], NOW_MS, [2_000])
+    change = window.commit(batch, NOW_MS)
+    assert change is not None and change.slot == 1
+    again = Window()
+    again.restore([change.value], NOW_MS)
+    assert outcomes(decided(fetched([decision(1), decision(3)]), window=again)) == ["duplicate.repeat", "commands"]
+    late = Window()
+    late.restore([change.value], EXPIRY_MS)
+    assert len(late) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (b"", "a window record of 0 bytes cannot be read"),
+        (b"\x01" + bytes(8) + b"x", "a window record of 10 bytes cannot be read"),
+        (b"\x02" + bytes(8), "a window record of format 2 cannot be read; this version writes 1"),
+    ],
+)
+def test_a_foreign_changelog_is_refused(value: bytes, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Window().restore([value], NOW_MS)
+
+
+def _row(number: int, lives_ms: int = BUDGET_MS) -> Row:
+    """A row as the stages before the window leave it."""
+    made = row(decision(number))
+    made.final_deadline_ms = NOW_MS - 1_000 + lives_ms
+    return made
+
+
+BATCH_MAX = 4
+# Each step: some ids with the time they live, how much time passes, and whether the partition moves to a new owner.
+STEPS = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.integers(0, 30), st.integers(1, 60)), max_size=BATCH_MAX),
+        st.integers(0, 10),
+        st.booleans(),
+    ),
+    max_size=30,
+)
+ROWS = [row(decision(number)) for number in range(31)]
+DIGESTS = [made.digest for made in ROWS]
+
+
+class Changelog(dict[int, bytes]):
+    """A compacted topic: the newest value of each slot."""
+
+    def owner(self, ids_max: int, slots: int, now_ms: int) -> Window:
+        window = Window(ids_max, slots)
+        window.restore(reversed(self.values()), now_ms)
+        return window
+
+
+def _remember(window: Window, ids: list[tuple[int, int]], now_ms: int) -> Remembered:
+    rows = []
+    for number, lives_ms in ids:
+        rows.append(dataclasses.replace(ROWS[number], final_deadline_ms=now_ms + lives_ms))
+    return window.remember(rows, now_ms, [0])
+
+
+def knows(window: Window, number: int, now_ms: int) -> bool:
+    return window._living(DIGESTS[number], Remembered(), now_ms) is not None
+
+
+@given(STEPS, st.integers(1, 6))
+def test_a_new_owner_knows_every_id_that_is_living(steps: list[Any], slots: int) -> None:
+    """The promise, against a model that never forgets: few slots, few ids, time passing, owners changing."""
+    changelog, now_ms = Changelog(), 1_000
+    window, model = Window(slots=slots), dict[int, int]()
+    for ids, passes_ms, moves in steps:
+        now_ms += passes_ms
+        new = _remember(window, ids, now_ms)
+        for number, lives_ms in ids:
+            if model.get(number, 0) <= now_ms:
+                model[number] = now_ms + lives_ms
+        if change := window.commit(new, now_ms):
+            assert 0 <= change.slot < slots
+            changelog[change.slot] = change.value
+        if moves:
+            window = changelog.owner(window.ids_max, slots, now_ms)
+        for owner in (window, changelog.owner(window.ids_max, slots, now_ms)):
+            living = {number for number in range(31) if knows(owner, number, now_ms)}
+            assert living == {number for number, expires_ms in model.items() if expires_ms > now_ms}
+        assert window.evicted == 0
+
+
+@given(STEPS, st.integers(1, 6), st.integers(1, 8))
+def test_with_eviction_it_knows_the_youngest_and_no_fewer_than_it_may(
+    steps: list[Any], slots: int, ids_max: int
+) -> None:
+    """Memory stays bounded; only as many living ids are unknown as were evicted; nothing dead comes back."""
+    changelog, now_ms = Changelog(), 1_000
+    window, born = Window(ids_max, slots), dict[int, int]()
+    for ids, passes_ms, _ in steps:
+        now_ms += passes_ms
+        new = _remember(window, ids, now_ms)
+        added = {number for number in range(31) if DIGESTS[number] in new.entries}
+        for number, lives_ms in reversed(ids):
+            if number in added:
+                born[number] = now_ms + lives_ms
+        if change := window.commit(new, now_ms):
+            changelog[change.slot] = change.value
+        assert len(window) <= max(ids_max, BATCH_MAX), "bounded, whatever comes"
+        restored = changelog.owner(10**6, slots, now_ms)
+        for number, expires_ms in born.items():
+            if knows(window, number, now_ms):
+                assert expires_ms > now_ms, "the dead stay dead"
+                assert knows(restored, number, now_ms), "a new owner knows what the old one knew"
+            else:
+                assert number not in added, "what has just come is known"
+        living = [number for number, expires_ms in born.items() if expires_ms > now_ms]
+        assert sum(not knows(window, number, now_ms) for number in living) <= window.evicted
