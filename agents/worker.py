@@ -47,12 +47,15 @@ async def _run(given: argparse.Namespace) -> None:
 
 
 def _end_with_the_supervisor() -> None:
-    """The supervisor holds the other end of stdin: when it is gone, however it went, this process drains."""
+    """The supervisor holds the other end of stdin: when it is gone, however it went, this process drains.
+
+    Read from the descriptor: `sys.stdin` has a lock, and a thread that holds it makes the interpreter abort at its end.
+    """
     if os.environ.get("SLUICEGATE_SUPERVISED") != "1":
         return
 
     def wait() -> None:
-        while sys.stdin.buffer.read(1024):
+        while os.read(0, 1024):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -55,6 +55,8 @@ def worker(
 ) -> None:
     """Run the gate: every decision becomes a command, a review or an exception, exactly once."""
     wanted = [role.strip() for role in roles.split(",") if role.strip()]
+    if not wanted:
+        raise ConfigurationError(f"--roles: found nothing, expected {', '.join(ROLES)}")
     for role in wanted:
         if role not in ROLES:
             raise ConfigurationError(f"--roles: found {role!r}, expected {', '.join(ROLES)}")

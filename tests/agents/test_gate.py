@@ -21,8 +21,8 @@ def stage(tmp_path: Path) -> GateStage:
     return GateStage(policies.load(write_policies(tmp_path)))
 
 
-def fetched(*identifiers: str, offset: int = 0, **more: object) -> Fetched:
-    bodies = [decision(one, observed_at_ms=NOW_MS, **more) for one in identifiers]
+def fetched(*identifiers: str, offset: int = 0, **more: int) -> Fetched:
+    bodies = [{**decision(one, observed_at_ms=NOW_MS), **more} for one in identifiers]
     offsets = list(range(offset, offset + len(bodies)))
     keys: list[bytes | None] = [b"acct-1"] * len(bodies)
     values: list[bytes | None] = [orjson.dumps(body) for body in bodies]
