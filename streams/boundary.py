@@ -74,7 +74,7 @@ class Columns:
             value = (decision.attributes or {}).get(field.removeprefix(ATTRIBUTE))
             return value if isinstance(value, (str, int, float, bool)) else None
         if field == "action_type":
-            action = orjson.loads(decision.action)
+            action = orjson.loads(bytes(decision.action))
             kind = action.get("type") if isinstance(action, dict) else None
             return kind if isinstance(kind, str) else None
         return getattr(decision, field)

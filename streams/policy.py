@@ -177,8 +177,6 @@ def _limits(path: str, rule: Rule) -> list[Problem]:
         return [Problem(path, f"limits on a rule that says {rule.then}", "limits only where the rule says autonomous")]
     if limits == Limits():
         return [Problem(path, "no limit", "one of value_minor_at_most, confidence_at_least, reversible")]
-    if limits.confidence_at_least is not None and not _finite(limits.confidence_at_least):
-        return [Problem(f"{path}.confidence_at_least", repr(limits.confidence_at_least), "a number from 0 to 1")]
     if (limits.value_minor_at_most is None) != (limits.currency is None):
         there, missing = (
             ("value_minor_at_most", "currency") if limits.currency is None else ("currency", "value_minor_at_most")
