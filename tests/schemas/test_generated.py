@@ -1,0 +1,213 @@
+"""The JSON Schemas: valid, current, and true of the contract's own examples."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from schemas import generate
+from schemas.decision import LINEAGE_FIELDS
+from schemas.generate import FAMILIES, FOLDER
+from tests.corpus.cases import CASES
+from tests.streams.making import NOW_MS
+
+SOURCE = {"topic": "sluicegate.decisions", "partition": 2, "offset": 9_917}
+STAGES = {"inference": 120, "producer": 30, "transport": 4, "queue": 7, "gate": 2}
+# the examples of CONTRACT.md, typed again, with `…` filled in
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "decision": {
+        "id": "d-7f3a",
+        "workflow": "billing",
+        "entity": "acct-17",
+        "action": {"type": "invoice.post", "lines": [1.5]},
+        "observed_at_ms": 1764000000000,
+        "decided_at_ms": 1764000000120,
+        "sent_at_ms": 1764000000150,
+        "confidence": 0.93,
+        "value_minor": 125050,
+        "currency": "USD",
+        "model": "rater@2026-11-01",
+        "proposer": "rating-service",
+        "context_version": 41,
+        "expires_at_ms": 1764000600000,
+        "reversible": True,
+        "segment": "fleet-2",
+        "attributes": {"vendor": "1"},
+    },
+    "command": {
+        "command_id": "c-0123456789abcdef0123456789abcdef",
+        "decision_id": "d-7f3a",
+        "workflow": "billing",
+        "entity": "acct-17",
+        "action": {"type": "invoice.post"},
+        "gated_at_ms": 1764000000163,
+        "deadline_ms": 1764000600000,
+        "age_ms": 163,
+        "stages_ms": STAGES,
+        "kind": "disposition",
+        "authority": "autonomous",
+        "authority_version": 0,
+        "policy": "billing@3",
+        "rule": "small-and-sure",
+        "reason": "within_bounds",
+        "context_version_seen": 41,
+        "attempt": 1,
+        "value_minor": 125050,
+        "currency": "USD",
+        "model": "rater@2026-11-01",
+        "segment": "fleet-2",
+        "review_id": None,
+        "caused_by": None,
+        "source": SOURCE,
+    },
+    "review": {
+        "review_id": "r-2-0123456789abcdef0123456789abcdef",
+        "kind": "disposition",
+        "decision_id": "d-7f3a",
+        "workflow": "billing",
+        "entity": "acct-17",
+        "reasons": ["value_over_limit"],
+        "queue": "billing-desk",
+        "quorum": 1,
+        "action_digest": "sha256:00",
+        "gated_at_ms": 0,
+        "fresh_until_ms": 0,
+        "escalate_at_ms": 0,
+        "deadline_ms": 0,
+        "on_timeout": "reject",
+        "policy": "billing@3",
+        "rule": "small-and-sure",
+        "age_ms": 163,
+        "stages_ms": STAGES,
+        "attempt": 1,
+        "decision": {"id": "d-7f3a"},
+        "caused_by": None,
+        "source": SOURCE,
+    },
+    "exception": {
+        "exception_id": "x-0123456789abcdef0123456789abcdef",
+        "kind": "disposition",
+        "decision_id": None,
+        "workflow": None,
+        "entity": None,
+        "reason": "stale.age",
+        "stage": "freshness",
+        "detail": "one sentence for a person",
+        "age_ms": 900123,
+        "budget_ms": 600000,
+        "policy": "billing@3",
+        "rule": None,
+        "attempt": 1,
+        "first_reason": "stale.age",
+        "fingerprint": "f1-0",
+        "value_minor": 125050,
+        "currency": "USD",
+        "caused_by": None,
+        "gated_at_ms": 0,
+        "deadline_ms": 0,
+        "final_deadline_ms": 0,
+        "stages_ms": None,
+        "decision": None,
+        "raw": None,
+        "raw_sha256": "0" * 64,
+        "raw_bytes": 412,
+        "source": SOURCE,
+        "trace": [],
+    },
+}
+EXAMPLES["successor"] = {
+    **EXAMPLES["decision"],
+    "id": "d-7f3a~2",
+    "root_id": "d-7f3a",
+    "attempt": 2,
+    "first_observed_at_ms": 1763999000000,
+    "final_deadline_ms": 1764000900000,
+    "cause": "stale.age",
+    "source": SOURCE,
+    "caused_by": SOURCE,
+}
+EXAMPLES["policy"] = {
+    "workflow": "billing",
+    "version": 3,
+    "freshness": {"budget": "10m", "total": "1h30m", "skew_tolerance": "2s"},
+    "boundary": {"rules": [{"name": "r", "then": "autonomous", "limits": {"reversible": True}}]},
+}
+
+
+def validator(name: str) -> Any:
+    schema = json.loads((FOLDER / f"{name}.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_each_schema_is_valid_2020_12_and_says_so(name: str) -> None:
+    schema = validator(name).schema
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["$id"].endswith(f"/{name}.v1.json")
+    assert schema["description"], "the Struct's docstring"
+    assert not ("$defs" in schema and not json.dumps(schema).count("#/$defs/"))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_contracts_example_is_valid(name: str) -> None:
+    validator(name).validate(EXAMPLES[name])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_contracts_example_has_every_required_field(name: str) -> None:
+    """And each is asked for: without it the example is not valid."""
+    required = validator(name).schema["required"]
+    assert set(required) <= set(EXAMPLES[name])
+    for field in required:
+        cut = {key: value for key, value in EXAMPLES[name].items() if key != field}
+        assert not validator(name).is_valid(cut), field
+
+
+def test_records_take_fields_to_come_and_policies_do_not() -> None:
+    for name in set(FAMILIES) - {"policy"}:
+        assert validator(name).is_valid({**EXAMPLES[name], "field_of_next_year": 1})
+    assert not validator("policy").is_valid({**EXAMPLES["policy"], "freshnes": {}})
+
+
+def test_a_decision_with_lineage_is_refused_by_its_schema_too() -> None:
+    for field in LINEAGE_FIELDS:
+        assert not validator("decision").is_valid({**EXAMPLES["decision"], field: 2})
+    assert not validator("decision").is_valid({**EXAMPLES["decision"], "id": "d~2"})
+
+
+def test_what_the_gate_accepts_its_schema_accepts() -> None:
+    """A producer that validates is never refused for what its schema could have told it, nor stopped for nothing."""
+    for case in CASES:
+        if case.reason is None:
+            value = case.at(NOW_MS)
+            assert value is not None
+            name = "decision" if case.input == "decisions" else "successor"
+            assert validator(name).is_valid(json.loads(value)), case.name
+
+
+def test_the_generated_files_are_current() -> None:
+    assert generate.main(check=True) == 0
+    assert {path.name for path in FOLDER.iterdir()} == {f"{name}.schema.json" for name in FAMILIES}
+
+
+def test_a_file_that_is_not_current_is_named_and_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(generate, "FOLDER", tmp_path)
+    assert generate.main(check=False) == 0
+    assert capsys.readouterr().out == "schemas/generated: 6 written, 0 unchanged\n"
+    (tmp_path / "review.schema.json").write_text("{}")
+    (tmp_path / "command.schema.json").unlink()
+    assert generate.main(check=True) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        f"schemas/generated/{name}.schema.json is not what the Structs say: run `make schemas`"
+        for name in ("command", "review")
+    ]
+    assert generate.main(check=False) == 0
+    assert capsys.readouterr().out == "schemas/generated: 2 written, 4 unchanged\n"
+    assert generate.main(check=True) == 0
