@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
+from agents.cli.client import quiet_client_logs
 from agents.cli.options import bootstrap_option, prefix_option
 from agents.supervisor import Child, supervise
 from streams.errors import ConfigurationError
-from streams.runtime import policies
+from streams.runtime import policies, topics
 
 ROLES = ("gate",)
 
@@ -62,7 +63,10 @@ def worker(
             raise ConfigurationError(f"--roles: found {role!r}, expected {', '.join(ROLES)}")
     if group and len(wanted) != 1:
         raise ConfigurationError("--group names the group of one role; give one role with it")
-    policies.load(folder)  # so that a refusal is said once, here
+    # what would refuse every child's start is said once, here
+    policies.load(folder)
+    quiet_client_logs()
+    asyncio.run(topics.require(bootstrap, prefix))
     with tempfile.TemporaryDirectory(prefix="sluicegate-worker-") as scratch:
         children = [
             Child(
