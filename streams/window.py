@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
@@ -92,13 +92,8 @@ class Window:
             content = content_of(decision)
             known = self._living(row.digest, new, now_ms)
             if known is not None:
-                same = known[:8] == content
-                row.stage, row.refused = "window", _REPEAT if same else _CONFLICT
+                row.stage, row.refused = "window", _REPEAT if known[:8] == content else _CONFLICT
                 continue
-            if row.root != row.digest:
-                root = self._living(row.root, new, now_ms)
-                if root is not None and root[-1]:
-                    row.stage, row.refused = "window", ROOT_HAS_COMMAND
             expires_ms = row.final_deadline_ms + tolerances_ms[row.policy]
             if expires_ms > now_ms:
                 new.entries[row.digest] = _ENTRY.pack(content, expires_ms, 0)
@@ -136,7 +131,7 @@ class Window:
         """
         if not new.entries:
             return None
-        carried = self._make_room(len(new.entries), now_ms)
+        carried = self._make_room(new.entries, now_ms)
         self._sequence += 1
         entries = carried | new.entries
         self._keep(entries)
@@ -148,26 +143,27 @@ class Window:
         self._records.append(_Written(self._sequence, max(map(_expires_ms, entries.values())), list(entries.items())))
         self._references += len(entries)
 
-    def _make_room(self, coming: int, now_ms: int) -> dict[bytes, bytes]:
+    def _make_room(self, new: Mapping[bytes, bytes], now_ms: int) -> dict[bytes, bytes]:
         """Forgets what has expired and, where space is short, hands on or evicts the oldest."""
         carried: dict[bytes, bytes] = {}
-        looked_at = 0
+        looked_at, looked_at_max = 0, 2 * len(new) + CARRY_MIN
+        ids_max = self.ids_max - sum(digest not in self._entries for digest in new)
         while self._records:
             oldest = self._records[0]
             overwritten = oldest.sequence <= self._sequence + 1 - self.slots
-            over = len(self._entries) + coming > self.ids_max
-            crowded = self._references + coming > 2 * self.ids_max and looked_at < 2 * coming + CARRY_MIN
+            over = len(self._entries) > ids_max
+            crowded = self._references + len(new) > 2 * self.ids_max and looked_at < looked_at_max
             if oldest.expires_max_ms > now_ms and not (overwritten or over or crowded):
                 break
             self._records.popleft()
             self._references -= len(oldest.entries)
             looked_at += len(oldest.entries)
             for digest, entry in oldest.entries:
-                if self._entries.get(digest) is not entry:
-                    continue  # written again since: a younger record has it
+                if digest in new or self._entries.get(digest) is not entry:
+                    continue  # a younger record has it
                 if _expires_ms(entry) <= now_ms:
                     del self._entries[digest]
-                elif len(self._entries) + coming > self.ids_max:
+                elif len(self._entries) > ids_max:
                     del self._entries[digest]
                     self.evicted += 1
                 else:

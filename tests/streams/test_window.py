@@ -135,10 +135,12 @@ def test_beyond_ids_max_the_oldest_go_and_are_counted() -> None:
 
 def test_an_id_that_was_written_again_is_young_again() -> None:
     """A root that got its command late is not evicted for the age of its first record."""
-    window = Window(ids_max=3)
+    window = Window(ids_max=4)
     decided(fetched([decision(1, confidence=0.1), decision(2)]), window=window)
     assert outcomes(decided(_successors("d-1"), window=window)) == ["commands"]
     decided(fetched([decision(3)]), window=window)
+    decided(fetched([decision(4)]), window=window)
+    assert (len(window), window.evicted) == (4, 1)
     assert outcomes(decided(_successors("d-1", attempt=3), window=window)) == ["duplicate.conflict"]
 
 
@@ -162,6 +164,14 @@ def test_a_root_with_its_command_gets_no_review_either() -> None:
     assert outcomes(decided(fetched([unsure], source="successors"), window=window)) == ["duplicate.conflict"]
     together = [fetched([decision(1)]), fetched([unsure], source="successors")]
     assert outcomes(decided(together)) == ["commands", "duplicate.conflict"]
+
+
+def test_a_late_successor_of_a_commanded_root_is_stale_in_one_batch_or_in_two() -> None:
+    late = fetched([successor("d-1", final_deadline_ms=NOW_MS)], source="successors")
+    window = Window()
+    decided(fetched([decision(1)]), window=window)
+    assert outcomes(decided(late, window=window)) == ["stale.age"]
+    assert outcomes(decided([fetched([decision(1)]), late])) == ["commands", "stale.age"]
 
 
 def test_in_one_batch_the_first_of_a_root_gets_the_command_whatever_its_kind() -> None:
