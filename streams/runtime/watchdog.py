@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
 from aiokafka import TopicPartition
 
 from streams.errors import PromiseBroken
@@ -27,6 +28,8 @@ from streams.runtime.lanes import Lanes
 from streams.runtime.lookup import Lookup
 from streams.runtime.settings import JOIN_S, STUCK_S
 from streams.runtime.transactions import Failed
+
+log = structlog.get_logger()
 
 TICK_S = 1.0
 ASK_EVERY = 5  # ticks between two questions to the broker
@@ -74,9 +77,14 @@ class Watchdog:
         first = TopicPartition(self.lanes.worker.kafka.topic(self.lanes.worker.role.inputs[0]), 0)
         try:
             self._ends = await self.lookup.ends(partitions or [first])
-            self.answers = True
-        except Failed:
+        except Failed as error:
+            if self.answers:
+                log.warning("waiting", waits_for=f"the broker at {self.lanes.worker.kafka.bootstrap}", why=str(error))
             self.answers = False
+        else:
+            if not self.answers:
+                log.info("the broker answers again")
+            self.answers = True
 
     def check(self) -> None:
         lanes = {lane.number: lane for lane in self.lanes}

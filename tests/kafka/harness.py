@@ -96,12 +96,21 @@ async def producer(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaProd
 async def send(bootstrap: str, records: Iterable[Record]) -> list[tuple[str, int, int]]:
     """Topic, partition and offset of each, in order."""
     async with producer(bootstrap) as client:
-        sent = [
-            await client.send(one.topic, one.value, key=one.key, partition=one.partition, headers=list(one.headers))
-            for one in records
-        ]
+        sent = [await _sent(client, one) for one in records]
         answers = [await one for one in sent]
     return [(answer.topic, answer.partition, answer.offset) for answer in answers]
+
+
+async def _sent(client: AIOKafkaProducer, one: Record) -> asyncio.Future[Any]:
+    answer: asyncio.Future[Any]
+    if one.key is None and one.value is None:  # other clients send such a thing; aiokafka only when asked in this way
+        batch = client.create_batch()
+        batch.append(key=None, value=None, timestamp=None)
+        answer = await client.send_batch(batch, one.topic, partition=one.partition or 0)
+    else:
+        headers = list(one.headers)
+        answer = await client.send(one.topic, one.value, key=one.key, partition=one.partition, headers=headers)
+    return answer
 
 
 async def read(bootstrap: str, topics: Sequence[str], count: int, level: str = "read_committed") -> list[Record]:
