@@ -23,7 +23,15 @@ from streams.batch import OUTPUTS, Fetched
 from streams.errors import PromiseBroken
 from streams.runtime.failpoints import reach
 from streams.runtime.lookup import Lookup
-from streams.runtime.settings import BATCH_RECORDS_MAX, FAILURES_MAX, PENDING_RECORDS_MAX, RETRY_S, Worker
+from streams.runtime.settings import (
+    BATCH_BYTES_MAX,
+    BATCH_RECORDS_MAX,
+    FAILURES_MAX,
+    PENDING_BYTES_MAX,
+    PENDING_RECORDS_MAX,
+    RETRY_S,
+    Worker,
+)
 from streams.runtime.stage import Stage
 from streams.runtime.transactions import Denied, Failed, Fenced, Late, Outgoing, Transactions
 
@@ -39,6 +47,7 @@ class Delivered:
     fetched: Fetched
     base: int
     next: int
+    size_bytes: int  # of its keys and values
 
 
 class Seeker(Protocol):
@@ -72,6 +81,7 @@ class Lane:
         self._changed = changed  # tells the fetcher that this lane takes records again
         self._pending: deque[Delivered] = deque()
         self._pending_records = 0
+        self._pending_bytes = 0
         self._arrived = asyncio.Event()
         self._expected: dict[TopicPartition, int] = {}
         self._astray: set[TopicPartition] = set()
@@ -83,7 +93,11 @@ class Lane:
 
     @property
     def takes_records(self) -> bool:
-        return self.state == "open" and self._pending_records < PENDING_RECORDS_MAX and not self._finishing
+        return self.state == "open" and not self._full and not self._finishing
+
+    @property
+    def _full(self) -> bool:
+        return self._pending_records >= PENDING_RECORDS_MAX or self._pending_bytes >= PENDING_BYTES_MAX
 
     @property
     def busy(self) -> bool:
@@ -105,6 +119,7 @@ class Lane:
             self._expected[partition] = delivered.next
             self._pending.append(delivered)
             self._pending_records += len(delivered.fetched)
+            self._pending_bytes += delivered.size_bytes
         self._arrived.set()
 
     def finish(self) -> None:
@@ -143,7 +158,7 @@ class Lane:
     def _forget(self) -> None:
         self.state = "hand-over"
         self._pending.clear()
-        self._pending_records = 0
+        self._pending_records = self._pending_bytes = 0
         self._expected.clear()
         self._astray.clear()
 
@@ -211,14 +226,18 @@ class Lane:
 
     def _take(self) -> list[Delivered]:
         """All that waits, up to the size of a transaction; at least one batch."""
-        taken = [self._pending.popleft()]
-        size = len(taken[0].fetched)
-        while self._pending and size + len(self._pending[0].fetched) <= BATCH_RECORDS_MAX:
+        was_full = self._full
+        taken: list[Delivered] = []
+        records = size_bytes = 0
+        while self._pending:
+            records += len(self._pending[0].fetched)
+            size_bytes += self._pending[0].size_bytes
+            if taken and (records > BATCH_RECORDS_MAX or size_bytes > BATCH_BYTES_MAX):
+                break
             taken.append(self._pending.popleft())
-            size += len(taken[-1].fetched)
-        was_full = self._pending_records >= PENDING_RECORDS_MAX
-        self._pending_records -= size
-        if was_full and self._pending_records < PENDING_RECORDS_MAX:
+            self._pending_records -= len(taken[-1].fetched)
+            self._pending_bytes -= taken[-1].size_bytes
+        if was_full and not self._full:
             self._changed.set()
         return taken
 

@@ -27,7 +27,9 @@ STUCK_S = 30  # no progress for so long, and no named dependency to wait for: th
 JOIN_S = 90  # the same for getting partitions at all
 
 BATCH_RECORDS_MAX = 2_000  # of one transaction; more costs latency and gains nothing
+BATCH_BYTES_MAX = 16 * 1024 * 1024  # of its inputs, plus one fetch: what a slow broker takes within COMMIT_S
 PENDING_RECORDS_MAX = 8_000  # waiting in one lane; beyond it the partition is not fetched
+PENDING_BYTES_MAX = 64 * 1024 * 1024  # likewise: a backlog of large decisions does not fill the memory
 FETCH_RECORDS_MAX = 2_000
 FETCH_BYTES_MAX = 4 * 1024 * 1024  # of one partition; more than the largest record, or it could never be read
 PRODUCER_BATCH_BYTES = 1024 * 1024  # of one record batch; output topics take twice that

@@ -197,18 +197,21 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _delivered(self, partition: TopicPartition, found: tuple[int, int, list[Any]], read_ms: int) -> Delivered:
         base, next_offset, records = found
         prefix = cast(Transport, self.transport).lanes.worker.kafka.prefix
+        keys: list[bytes | None] = [record.key for record in records]
+        values: list[bytes | None] = [record.value for record in records]
         fetched = Fetched(
             topic=partition.topic,
             input=cast(Input, partition.topic.removeprefix(prefix)),
             partition=partition.partition,
             offsets=[record.offset for record in records],
             timestamps_ms=[record.timestamp for record in records],
-            keys=[record.key for record in records],
-            values=[record.value for record in records],
+            keys=keys,
+            values=values,
             broker_time=records[0].timestamp_type == LOG_APPEND_TIME,
             read_ms=read_ms,
         )
-        return Delivered(fetched, base, next_offset)
+        size_bytes = sum(len(key or b"") + len(value or b"") for key, value in zip(keys, values, strict=True))
+        return Delivered(fetched, base, next_offset, size_bytes)
 
 
 class PassThrough(faust.Schema[Any, Any]):

@@ -165,6 +165,14 @@ async def committed(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
     return {(place.topic, place.partition): at.offset for place, at in found.items()}
 
 
+async def committed_is(bootstrap: str, group: str, expected: dict[tuple[str, int], int]) -> None:
+    """Waits until the group's offsets of these places are those: their markers may be written after the outputs'."""
+    until = time.monotonic() + WAIT_S
+    while {place: at for place, at in (await committed(bootstrap, group)).items() if place in expected} != expected:
+        assert time.monotonic() < until, f"{await committed(bootstrap, group)}, not {expected}"
+        await asyncio.sleep(0.05)
+
+
 async def audited(bootstrap: str, prefix: str, group: str | None = None) -> dict[str, Any]:
     """The audit's verdict, as `sluicegate audit --output json` prints it."""
     return (await run_audit(Scope(bootstrap, prefix, group))).as_dict()

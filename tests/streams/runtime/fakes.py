@@ -25,7 +25,7 @@ def delivered(base: int, *values: bytes, input_: Input = "decisions", partition:
     offsets = list(range(base, base + count))
     keys: list[bytes | None] = [b"k"] * count
     columns = Fetched(f"t.{input_}", input_, partition, offsets, [0] * count, keys, list(values), True, 0)
-    return Delivered(columns, base, base + count)
+    return Delivered(columns, base, base + count, size_bytes=sum(len(value) + 1 for value in values))
 
 
 class EchoStage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -11,7 +12,7 @@ import pytest
 from streams.errors import PromiseBroken
 from streams.runtime import lane as module
 from streams.runtime.lane import Lane
-from streams.runtime.settings import FAILURES_MAX, PENDING_RECORDS_MAX
+from streams.runtime.settings import BATCH_BYTES_MAX, FAILURES_MAX, PENDING_BYTES_MAX, PENDING_RECORDS_MAX
 from streams.runtime.transactions import Denied, Failed, Fenced, Late, Outgoing
 from tests.streams.runtime.fakes import DECISIONS, SUCCESSORS, World, delivered, until
 
@@ -244,3 +245,34 @@ async def test_a_full_lane_takes_no_records_and_says_when_it_does_again(world: W
         await until(lambda: world.committed[DECISIONS] == base)
     sizes = [len(what[1]) for what in world.done if what[0] == "decide"]
     assert sizes == [1, 2000, 2000, 2000, 2000]
+
+
+async def test_large_records_fill_a_lane_and_a_transaction_by_their_bytes(world: World) -> None:
+    world.hold = asyncio.Event()
+    mebibytes = b"x" * ((4 << 20) - 1)  # with its key, 4 MiB
+    lane = world.lane()
+    async with running(lane):
+        await until(lambda: lane.state == "open")
+        lane.offer(delivered(5, b"a"))
+        await until(lambda: "decide" in world.names())
+        base = 6
+        while lane.takes_records:
+            lane.offer(delivered(base, mebibytes))
+            base += 1
+        assert base == 6 + PENDING_BYTES_MAX // (4 << 20)
+        world.hold.set()
+        await until(lambda: world.committed[DECISIONS] == base and lane.takes_records)
+    sizes = [len(what[1]) for what in world.done if what[0] == "decide"]
+    assert sizes == [1, *[BATCH_BYTES_MAX // (4 << 20)] * 4]
+
+
+async def test_a_topic_that_was_made_again_ends_the_process(world: World) -> None:
+    lane = world.lane()
+    older = dataclasses.replace(delivered(0, b"a"), base=5)
+    async with running(lane) as task:
+        await until(lambda: lane.state == "open")
+        lane.offer(older)
+        await until(task.done)
+        with pytest.raises(PromiseBroken, match=r"t.decisions/0 holds offset 0 where the group has committed 5"):
+            task.result()
+    assert "decide" not in world.names()
