@@ -161,8 +161,9 @@ async def test_a_broker_that_is_away_is_waited_for_and_then_it_goes_on(tmp_path:
             await child.said("the broker answers again")
             await send(kafka.bootstrap, [record(prefix + "decisions", decision(f"b-{n}"), n % 2) for n in range(10)])
             await dispositions(kafka.bootstrap, prefix, 20)
-            assert await child.stop() == 0
-        found = await audited(kafka.bootstrap, prefix, prefix + "gate")
+            found = await audited(kafka.bootstrap, prefix, prefix + "gate")
+            kafka.kill()
+            assert await child.stop() == 0, "it drains, within its bound, also when nobody answers"
     assert f"waits_for='the broker at {kafka.bootstrap}'" in said
     assert len(said.splitlines()) < 60, "its library says the same many times a second; the log does not"
     assert (found["ok"], found["commands"], found["pending"]) == (True, 20, 0)
