@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 from schemas.common import DurationMs, Money, Source, Stages, TimeMs, Version
 
 
-class Command(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Command(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """One action that may be started while the executor's own clock reads less than `deadline_ms`.
 
     `command_id` is derived from the root decision: act on each once. `action` is the decision's, byte for byte.

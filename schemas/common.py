@@ -34,7 +34,7 @@ Version = Annotated[int, Meta(ge=0, le=2**53)]
 Attributes = dict[str, Any]
 
 
-class Source(Struct, frozen=True):
+class Source(Struct, frozen=True, gc=False):
     """The input record that an output answers."""
 
     topic: str
@@ -42,7 +42,7 @@ class Source(Struct, frozen=True):
     offset: Annotated[int, Meta(ge=0)]
 
 
-class Stages(Struct, omit_defaults=True, frozen=True):
+class Stages(Struct, omit_defaults=True, frozen=True, gc=False):
     """Where the age of a decision went. A stage whose end is unknown is absent: its time is in the next one.
 
     Stages are never negative and their sum is `age_ms`.

@@ -12,7 +12,7 @@ from schemas.common import Attributes, Confidence, Currency, Id, Money, Source, 
 LINEAGE_FIELDS = frozenset({"root_id", "attempt", "first_observed_at_ms", "final_deadline_ms", "cause"})
 
 
-class Decision(Struct, frozen=True):
+class Decision(Struct, frozen=True, gc=False):
     """What a producer emits on `decisions`. Fields it sends beyond these are carried, not refused.
 
     `id` is the producer's idempotency key: it names one decision of one entity for ever and holds no `~`.
@@ -38,7 +38,7 @@ class Decision(Struct, frozen=True):
     attributes: Attributes | None = None
 
 
-class Successor(Struct, frozen=True, kw_only=True):
+class Successor(Struct, frozen=True, kw_only=True, gc=False):
     """A decision made again (re-evaluated, redriven, edited): written to `successors` by Sluicegate alone.
 
     `id` is `<root_id>~<attempt>`; `root_id` is the id of the first attempt, which is attempt 1.

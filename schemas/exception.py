@@ -9,7 +9,7 @@ from msgspec import Meta, Raw, Struct
 from schemas.common import DurationMs, Money, Source, Stages, TimeMs
 
 
-class ExceptionRecord(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class ExceptionRecord(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """Why a record did not become a command or a review. `detail` is one sentence for a person.
 
     Input that is not a decision: `decision` is null and `raw` holds its text (`raw_base64` where it is not

@@ -9,7 +9,7 @@ from msgspec import Meta, Raw, Struct
 from schemas.common import DurationMs, Source, Stages, TimeMs
 
 
-class Review(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Review(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """A question to a person. `fresh_until_ms` is the attempt's deadline (0 if it is stale already);
     `deadline_ms` ends the review, and then `on_timeout` is what happens.
     """

@@ -56,7 +56,7 @@ class Columns:
         column = self._made.get(field)
         if column is None:
             column = np.empty(len(self), dtype=object)
-            column[:] = [self._value(decision, field) for decision in self.decisions]
+            column[:] = self._values(field)
             self._made[field] = column
         return column
 
@@ -68,16 +68,20 @@ class Columns:
             self._made[f"number:{field}"] = column
         return column, np.isnan(column)
 
-    @staticmethod
-    def _value(decision: Any, field: str) -> Any:
-        if field.startswith(ATTRIBUTE):
-            value = (decision.attributes or {}).get(field.removeprefix(ATTRIBUTE))
-            return value if isinstance(value, (str, int, float, bool)) else None
+    def _values(self, field: str) -> list[Any]:
         if field == "action_type":
-            action = orjson.loads(bytes(decision.action))
-            kind = action.get("type") if isinstance(action, dict) else None
-            return kind if isinstance(kind, str) else None
-        return getattr(decision, field)
+            return [_action_type(bytes(decision.action)) for decision in self.decisions]
+        if not field.startswith(ATTRIBUTE):
+            return list(map(operator.attrgetter(field), self.decisions))
+        name = field.removeprefix(ATTRIBUTE)
+        values = [(decision.attributes or {}).get(name) for decision in self.decisions]
+        return [value if isinstance(value, (str, int, float)) else None for value in values]
+
+
+def _action_type(action: bytes) -> str | None:
+    read = orjson.loads(action)
+    kind = read.get("type") if isinstance(read, dict) else None
+    return kind if isinstance(kind, str) else None
 
 
 def bound(rows: Sequence[Row], policies: Sequence[Policy]) -> None:
@@ -177,8 +181,9 @@ def _is(column: npt.NDArray[Any], value: object) -> Mask:
 
 def _among(values: npt.NDArray[Any], wanted: Sequence[Any]) -> Mask:
     # by type as well: True is not 1 here, and "1" is not 1
-    options = {(isinstance(value, bool), value) for value in wanted}
-    return np.fromiter(((isinstance(v, bool), v) in options for v in values.tolist()), bool, len(values))
+    flags = {value for value in wanted if isinstance(value, bool)}
+    others = {value for value in wanted if not isinstance(value, bool)}
+    return np.array([v in (flags if isinstance(v, bool) else others) for v in values.tolist()], dtype=bool)
 
 
 def _limits(limits: Limits, columns: Columns) -> dict[str, Mask]:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
+import msgspec
+
 from schemas.decision import Decision, Successor
 from streams.batch import Refused, Remembered, Row
 
@@ -25,6 +27,7 @@ IDS_MAX = 250_000  # per partition number, about 200 bytes each: 50 MB
 SLOTS = 65_536  # at one id a batch, a quarter of IDS_MAX: then a record hands on about four entries
 CARRY_MIN = 64  # how many old entries a batch at least looks through when the ring is full
 
+_encode = msgspec.json.Encoder(order="sorted").encode  # one content, one text, whatever the order of attributes
 _DIGEST_BYTES = 16
 _ENTRY = struct.Struct(">8sQB")  # content, expires_ms, commanded
 _HEAD = struct.Struct(">BQ")  # format, sequence number
@@ -51,10 +54,10 @@ def content_of(decision: Decision | Successor) -> bytes:
         decision.value_minor,
         decision.currency,
         decision.confidence,
-        sorted((decision.attributes or {}).items()),  # the names are distinct, so values are never compared
+        decision.attributes or None,
+        decision.action,
     )
-    packed = repr(rest).encode()
-    return sha256(len(packed).to_bytes(4) + packed + bytes(decision.action)).digest()[:8]
+    return sha256(_encode(rest)).digest()[:8]
 
 
 class _Written(NamedTuple):
