@@ -14,6 +14,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
 from streams.runtime.broker import Broker
 from streams.runtime.topics import apply
+from streams.runtime.transactions import Transactions
 from tests.kafka.harness import (
     Child,
     audited,
@@ -63,6 +64,9 @@ async def test_a_failed_send_commits_nothing_and_ends_the_process(kafka: Broker,
         said = child.log
     assert "MessageSizeTooLarge" in said.splitlines()[-1]
     assert await committed(kafka.bootstrap, prefix + "gate") == {}
+    heir = Transactions(kafka.bootstrap, f"{prefix}{prefix}gate-0", 0, prefix + "gate")
+    await heir.start()  # ends the last try at once; its timeout would do so too, in ten seconds
+    await heir.stop()
     found = await audited(kafka.bootstrap, prefix, prefix + "gate")
     assert (found["pending"], found["reviews"], found["commands"], found["ok"]) == (2, 0, 0, True)
 
