@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped] # ships no types
@@ -67,6 +68,16 @@ async def gone(process: psutil.Process) -> None:
     while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < until, f"{process} still runs"
         await asyncio.sleep(0.05)
+
+
+def left_of(*groups: int) -> list[int]:
+    """Processes that are still in one of these process groups."""
+    left = []
+    for pid in psutil.pids():
+        with suppress(ProcessLookupError):
+            if os.getpgid(pid) in groups:
+                left.append(pid)
+    return left
 
 
 # before any broker is asked
@@ -140,11 +151,7 @@ async def test_a_setting_that_differs_is_a_warning_and_sigterm_drains(
         assert "stopped" in supervisor.log
         assert not child.is_running()
         assert "SIGKILL" not in supervisor.log
-        assert not any(
-            process.pid == child.pid or os.getpgid(process.pid) in (child.pid, supervisor.process.pid)
-            for process in psutil.process_iter()
-            if process.pid > 1 and psutil.pid_exists(process.pid)
-        )
+        assert left_of(child.pid, supervisor.process.pid) == []
     assert (await audited(kafka.bootstrap, prefix, prefix + "gate"))["ok"]
 
 
