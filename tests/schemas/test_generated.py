@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +195,13 @@ def test_what_the_gate_accepts_its_schema_accepts() -> None:
 def test_the_generated_files_are_current() -> None:
     assert generate.main(check=True) == 0
     assert {path.name for path in FOLDER.iterdir()} == {f"{name}.schema.json" for name in FAMILIES}
+
+
+def test_as_a_program_it_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["generate", "--check"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(generate.__file__, run_name="__main__")
+    assert ended.value.code == 0
 
 
 def test_a_file_that_is_not_current_is_named_and_written_anew(
