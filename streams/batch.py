@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from schemas.decision import Decision, Successor
 
 Input = Literal["decisions", "successors"]
@@ -37,8 +39,7 @@ class Refused(NamedTuple):
     detail: str
 
 
-@dataclass(slots=True)
-class Row:
+class Row(msgspec.Struct, gc=False):
     """One input record on its way through the stages; each stage fills in what it finds."""
 
     fetched: Fetched

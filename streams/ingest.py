@@ -51,6 +51,7 @@ def _row(batch: Fetched, index: int, now_ms: int, policies: Mapping[str, Policy]
     if isinstance(found, Refused):
         row.refused = found
         return row
+    row.decision = found  # from here on it can be read, so an exception carries it whole
     row.refused = _key(batch.keys[index], found) or _times(found)
     if row.refused:
         return row
@@ -58,6 +59,7 @@ def _row(batch: Fetched, index: int, now_ms: int, policies: Mapping[str, Policy]
     if policy is None:
         row.refused = Refused("invalid.unknown_workflow", f"no policy for the workflow {found.workflow!r}")
         return row
+    row.policy = policy.index
     if found.observed_at_ms > now_ms + policy.skew_tolerance_ms:
         ahead_ms = found.observed_at_ms - now_ms
         row.refused = Refused(
@@ -65,7 +67,6 @@ def _row(batch: Fetched, index: int, now_ms: int, policies: Mapping[str, Policy]
             f"observed {ahead_ms} ms after now; {policy.skew_tolerance_ms} ms of clock skew are tolerated",
         )
         return row
-    row.decision, row.policy = found, policy.index
     row.root = root_digest(found.root_id if isinstance(found, Successor) else found.id)
     row.digest = root_digest(found.id) if isinstance(found, Successor) else row.root
     return row
@@ -93,20 +94,28 @@ def _clean(value: bytes, whole: dict[str, Any], decision: Decision | Successor) 
     """Cheap proofs that `examine` would find nothing; False means "not proven".
 
     - Every object key has a colon. If the value has no more colons than the top level and `attributes` have distinct
-      keys, plus those in the bytes of `action`, then no key of theirs stands twice (and no string there has a colon).
+      keys, plus those in the bytes of `action` and in the strings that were read, then no key of theirs stands twice.
     - Without a backslash no key is spelt in two ways, so counting `"type"` finds a second one.
     - With at most 64 opening brackets nothing is nested deeper.
     - A number of more than 300 digits is a run of more than 300 characters that numbers are made of.
     """
     action = bytes(decision.action)
+    spare = value.count(b":") - len(whole) - len(decision.attributes or ()) - action.count(b":")
     return (
-        value.count(b":") == len(whole) + len(decision.attributes or ()) + action.count(b":")
+        (spare == 0 or spare == _colons(whole))
         and b"\\" not in value
         and action.count(b'"type"') <= 1
         and value.count(b"{") + value.count(b"[") <= DEPTH_MAX
         and _LONG_NUMBER not in value.translate(_NUMBER_CHARS)
         and (value.isascii() or BOM not in value)
     )
+
+
+def _colons(whole: dict[str, Any]) -> int:
+    """The colons in the strings of the top level and of `attributes`: in names of models, addresses, times."""
+    attributes = whole.get("attributes")
+    values = [*whole.values(), *(attributes.values() if isinstance(attributes, dict) else ())]
+    return sum(value.count(":") for value in values if isinstance(value, str))
 
 
 def _lineage(decision: Decision | Successor, whole: dict[str, Any]) -> Refused | None:
@@ -131,6 +140,15 @@ def _key(key: bytes | None, decision: Decision | Successor) -> Refused | None:
 
 
 def _times(decision: Decision | Successor) -> Refused | None:
+    decided, sent, expires = decision.decided_at_ms, decision.sent_at_ms, decision.expires_at_ms
+    if (
+        0 <= decision.observed_at_ms <= TIME_MS_MAX
+        and (decided is None or 0 <= decided <= TIME_MS_MAX)
+        and (sent is None or 0 <= sent <= TIME_MS_MAX)
+        and (expires is None or 0 <= expires <= TIME_MS_MAX)
+        and not isinstance(decision, Successor)
+    ):
+        return None
     for field in _TIMES:
         time_ms = getattr(decision, field)
         if time_ms is not None and not 0 <= time_ms <= TIME_MS_MAX:

@@ -109,6 +109,7 @@ def _exception(row: Row, policy: Policy | None, gated_at_ms: int) -> ExceptionRe
     decision, refused, value = row.decision, row.refused, row.value or b""
     assert refused is not None
     text, coded = (None, None) if decision is not None or row.value is None else _cut(value)
+    measured = decision is not None and row.stage != "ingest"  # a time that is refused measures nothing
     return ExceptionRecord(
         exception_id=exception_id(row.fetched.topic, row.fetched.partition, row.offset, refused.reason),
         kind="disposition",
@@ -118,7 +119,7 @@ def _exception(row: Row, policy: Policy | None, gated_at_ms: int) -> ExceptionRe
         reason=refused.reason,
         stage=row.stage,
         detail=refused.detail,
-        age_ms=row.age_ms if decision else None,
+        age_ms=row.age_ms if measured else None,
         budget_ms=policy.budget_ms if policy else None,
         policy=policy.name if policy else None,
         rule=row.rule,
@@ -129,9 +130,9 @@ def _exception(row: Row, policy: Policy | None, gated_at_ms: int) -> ExceptionRe
         currency=decision.currency if decision else None,
         caused_by=None,
         gated_at_ms=gated_at_ms,
-        deadline_ms=row.deadline_ms if decision else None,
-        final_deadline_ms=row.final_deadline_ms if decision else None,
-        stages_ms=Stages(*row.stages) if decision else None,
+        deadline_ms=row.deadline_ms if measured else None,
+        final_deadline_ms=row.final_deadline_ms if measured else None,
+        stages_ms=Stages(*row.stages) if measured else None,
         decision=msgspec.Raw(value) if decision else _NULL,
         raw=text,
         raw_base64=coded,

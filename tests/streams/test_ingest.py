@@ -18,6 +18,10 @@ from tests.streams.making import BILLING, NOW_MS, decided, decision, encoded, fe
 POLICIES = {"billing": BILLING}
 
 
+# what can be read, and is refused for what it says
+CARRIED = {"invalid.key", "invalid.time", "invalid.unknown_workflow", "invalid.future"}
+
+
 def refused(batch: Fetched) -> str | None:
     (row,) = ingest([batch], NOW_MS, POLICIES)
     return row.refused.reason if row.refused else None
@@ -29,7 +33,29 @@ def test_the_corpus_gets_the_reasons_that_it_names(case: Case) -> None:
     assert refused(batch) == case.reason
     record = only(decided(batch))
     if case.reason:
-        assert (record["reason"], record["stage"], record["decision"]) == (case.reason, "ingest", None)
+        assert (record["reason"], record["stage"], record["age_ms"]) == (case.reason, "ingest", None)
+        assert (record["decision"] is not None) == (case.reason in CARRIED)
+
+
+def test_what_can_be_read_is_carried_whole_so_that_it_can_be_sent_again() -> None:
+    """A large decision that only its workflow's policy is missing for is not cut as unreadable input is."""
+    note = "x" * 100_000
+    value = b'{"id":"d-1","workflow":"nobody","entity":"acct-1","action":{},"observed_at_ms":%d,"note":"%s"}' % (
+        NOW_MS,
+        note.encode(),
+    )
+    record = only(decided(fetched([value], [b"acct-1"])))
+    assert record["reason"] == "invalid.unknown_workflow"
+    assert (record["decision"]["note"], record["raw"], record["decision_id"]) == (note, None, "d-1")
+
+
+@pytest.mark.parametrize("model", ["gpt:4", "https://models/rater:7"])
+def test_a_colon_in_a_string_does_not_send_a_record_down_the_slow_road(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.ingest.examine", lambda value: pytest.fail("examined"))
+    value = b'{"id":"d:1","workflow":"b","entity":"a","action":{"t":"1:2"},"observed_at_ms":1,"attributes":{"m":"%s"}}'
+    assert not isinstance(read(value % model.encode(), "decisions"), Refused)
 
 
 def test_the_corpus_has_every_reason_of_ingest_and_names_of_its_own() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from streams.batch import Remembered, Row
 from streams.window import Window, content_of
@@ -249,7 +249,7 @@ class Changelog(dict[int, bytes]):
 def _remember(window: Window, ids: list[tuple[int, int]], now_ms: int) -> Remembered:
     rows = []
     for number, lives_ms in ids:
-        rows.append(dataclasses.replace(ROWS[number], final_deadline_ms=now_ms + lives_ms))
+        rows.append(structs.replace(ROWS[number], final_deadline_ms=now_ms + lives_ms))
     return window.remember(rows, now_ms, [0])
 
 
