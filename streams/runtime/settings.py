@@ -57,8 +57,11 @@ class Role:
     new_stage: Callable[[], Stage]
 
     def transactional_id(self, kafka: Kafka, number: int) -> str:
-        """The id that fences: whoever initialises it last owns partition `number` of this role."""
-        return f"{kafka.prefix}{self.group}-{number}"
+        """The id that fences: whoever initialises it last owns partition `number` of this role.
+
+        The slashes keep apart what no topic name or number can hold, so no two deployments share an id by accident.
+        """
+        return f"{kafka.prefix}/{self.group}/{number}"
 
 
 @dataclass(frozen=True, slots=True)
