@@ -64,7 +64,13 @@ class Lookup:
         return answer
 
     async def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """The group's next offset to read, for the partitions that have one. Raises Failed."""
+        """The group's next offset to read, for the partitions that have one. Raises Failed.
+
+        aiokafka does not look at the error of the whole answer. A coordinator that is still loading answers with one
+        and no partitions; taken for "nothing committed" it would make us begin from the beginning. So a partition
+        that was asked for and is not in the answer is a failure.
+        """
+        asked = set(partitions)
         async with self._lock:
             try:
                 if self._admin is None:
@@ -73,12 +79,14 @@ class Lookup:
                     )
                     await asyncio.wait_for(self._admin.start(), REQUEST_S)
                 found = await asyncio.wait_for(
-                    self._admin.list_consumer_group_offsets(group, partitions=list(partitions)), REQUEST_S
+                    self._admin.list_consumer_group_offsets(group, partitions=list(asked)), REQUEST_S
                 )
             except (*_ERRORS, AttributeError) as error:
-                # the AttributeError is aiokafka's own, on the way to say that the group's coordinator is still loading
+                # the AttributeError is aiokafka's own, on the way to name the error of a single partition
                 await self.stop()
                 raise Failed(f"{type(error).__name__}: {error}") from error
+        if asked - found.keys():
+            raise Failed(f"the coordinator of the group {group} does not say what is committed yet")
         return {partition: at.offset for partition, at in found.items() if at.offset >= 0}
 
     async def changelog(self, role: str, number: int) -> dict[str, bytes]:

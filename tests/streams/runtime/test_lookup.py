@@ -81,3 +81,26 @@ async def test_a_broker_that_is_not_there_is_a_failure_within_a_bound(tmp_path: 
         await lookup.committed("g", [place])
     with pytest.raises(Failed):
         await lookup.readable(place, 0)
+
+
+class SilentAdmin:
+    """A coordinator that is still loading, as aiokafka 0.14 passes its answer on: no error, and no partitions."""
+
+    async def list_consumer_group_offsets(self, group: str, partitions: object = None) -> dict[TopicPartition, object]:
+        return {}
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_an_answer_without_the_partition_is_not_taken_for_nothing_committed() -> None:
+    """Else a hand-over right after a restart of the broker would begin from the beginning."""
+    lookup = Lookup(Kafka("127.0.0.1:1", "t."))
+    lookup._admin = SilentAdmin()
+    with pytest.raises(Failed, match="does not say what is committed"):
+        await lookup.committed("group", [TopicPartition("t.decisions", 0)])
+
+
+async def test_a_group_that_never_committed_has_nothing_committed(lookup: Lookup, prefix: str) -> None:
+    """Asked for by name, a partition without an offset is in the answer."""
+    assert await lookup.committed(prefix + "new", [TopicPartition(prefix + "decisions", 0)]) == {}
