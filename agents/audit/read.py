@@ -101,7 +101,10 @@ async def committed(client: Any, reach: Reach, group: str, places: Sequence[Plac
         except TimeoutError as error:
             raise BrokerUnreachable(f"the offsets of the group {group} did not come in {CONNECT_S} s") from error
         else:
-            return {(at.topic, at.partition): meta.offset for at, meta in found.items() if meta.offset >= 0}
+            # a coordinator that is still loading gives no partitions, and aiokafka does not say so
+            if found.keys() >= set(asked) or time.monotonic() > deadline_s:
+                return {(at.topic, at.partition): meta.offset for at, meta in found.items() if meta.offset >= 0}
+            await asyncio.sleep(0.2)
 
 
 async def offsets(
