@@ -23,7 +23,7 @@ ROLES = ("gate",)
 Examples:
   sluicegate worker --policies policies/      one worker; start more of them, anywhere, to share the partitions
 
-All workers on the same topics are one consumer group. A second group there would decide everything a second time.
+All workers on the same topics belong into one consumer group: two groups at once would decide everything twice.
 
 It ends on SIGTERM or Ctrl-C after the transactions that are under way, within 10 s. What it does not finish the next
 owner of the partition does: kill it as you like, nothing is lost and nothing is done twice."""

@@ -37,6 +37,10 @@ from streams.runtime.transactions import Denied, Failed, Fenced, Late, Outgoing,
 
 log = structlog.get_logger()
 
+# What was read last, also in the changelog: a group that was empty for a week loses its offsets, and another group on
+# the same topics has none. Neither may decide again what has been decided.
+_OFFSETS = "offsets/"
+
 State = Literal["hand-over", "open", "closed"]
 
 
@@ -186,16 +190,20 @@ class Lane:
         await transactions.start()
         await reach("hand_over_with_producer")
         committed = await self._lookup.committed(role.group, self.partitions)
-        fresh = [partition for partition in self.partitions if partition not in committed]
-        if fresh:
-            committed |= await self._lookup.beginnings(fresh)
+        changelog = await self._lookup.changelog(role.name, self.number)
         stage = role.new_stage()
         try:
-            stage.restore(await self._lookup.changelog(role.name, self.number), self._clock_ms())
+            for name, partition in zip(role.inputs, self.partitions, strict=True):
+                if partition not in committed and (kept := changelog.get(_OFFSETS + name)) is not None:
+                    committed[partition] = int(kept)
+            stage.restore(changelog, self._clock_ms())
         except ValueError as error:
             raise PromiseBroken(
                 f"partition {self.number} of {self._worker.kafka.topic('state')} cannot be read: {error}"
             ) from error
+        fresh = [partition for partition in self.partitions if partition not in committed]
+        if fresh:
+            committed |= await self._lookup.beginnings(fresh)
         for partition in self.partitions:
             await self._seeker.seek_to(partition, committed[partition])
         self._expected = {partition: committed[partition] for partition in self.partitions}
@@ -252,8 +260,10 @@ class Lane:
         offsets = {
             TopicPartition(delivered.fetched.topic, delivered.fetched.partition): delivered.next for delivered in taken
         }
+        changelog = dict(batch.changelog)
+        changelog |= {_OFFSETS + one.fetched.input: b"%d" % one.next for one in taken}
         records = [Outgoing(self._outputs[sent.output], sent.key, sent.value) for sent in batch.records]
         state, mine = self._worker.kafka.topic("state"), f"{self._worker.role.name}/{self.number}/"
-        records += [Outgoing(state, (mine + slot).encode(), value) for slot, value in batch.changelog.items()]
+        records += [Outgoing(state, (mine + slot).encode(), value) for slot, value in changelog.items()]
         deadline_ms = batch.earliest_deadline_ms
         await transactions.commit(records, offsets, lambda: deadline_ms is not None and self._clock_ms() >= deadline_ms)

@@ -121,6 +121,19 @@ async def test_a_repeat_is_known_after_a_restart_by_any_worker(kafka: Broker, pr
     assert (found["ok"], found["commands"], found["id_reused"]) == (True, 30, 0)
 
 
+async def test_another_group_goes_on_where_the_first_one_ended(kafka: Broker, prefix: str, tmp_path: Path) -> None:
+    """As a group does whose offsets have expired: the changelog knows what was read last."""
+    await apply(kafka.bootstrap, prefix, partitions=2)
+    for life, group in enumerate(("first", "second")):
+        bodies = [decision(f"{group}-{number}", entity=f"acct-{number}") for number in range(20)]
+        with worker(kafka.bootstrap, prefix, tmp_path, group, group=prefix + group) as child:
+            await send(kafka.bootstrap, [record(prefix + "decisions", body) for body in bodies])
+            await dispositions(kafka.bootstrap, prefix, 20 * (life + 1))
+            assert await child.stop() == 0
+    found = await audited(kafka.bootstrap, prefix, prefix + "second")
+    assert (found["ok"], found["inputs"], found["commands"], found["duplicates"]) == (True, 40, 40, 0)
+
+
 async def test_faust_keeps_no_books(kafka: Broker, prefix: str, tmp_path: Path) -> None:
     """Holes in the offsets and acks made its book-keeping grow, and commit past what was not done."""
     await apply(kafka.bootstrap, prefix, partitions=1)

@@ -16,7 +16,7 @@ from streams.runtime.settings import BATCH_BYTES_MAX, FAILURES_MAX, PENDING_BYTE
 from streams.runtime.transactions import Denied, Failed, Fenced, Late, Outgoing
 from tests.streams.runtime.fakes import DECISIONS, SUCCESSORS, World, delivered, until
 
-HAND_OVER = ["start", "committed", "beginnings", "changelog", "restore", "seek", "seek"]
+HAND_OVER = ["start", "committed", "changelog", "restore", "beginnings", "seek", "seek"]
 
 
 @pytest.fixture
@@ -51,6 +51,16 @@ async def test_the_order_of_the_hand_over(world: World) -> None:
     assert world.changed.is_set(), "the fetcher is told"
 
 
+async def test_a_group_without_offsets_goes_on_where_the_changelog_ends(world: World) -> None:
+    """A group that was empty for a week loses its offsets; what it has decided must not be decided again."""
+    world.committed = {SUCCESSORS: 2}
+    world.changelog = {"offsets/decisions": b"41", "offsets/successors": b"9"}
+    lane = world.lane()
+    async with running(lane):
+        await until(lambda: lane.state == "open")
+    assert [what[1:] for what in world.done if what[0] == "seek"] == [(DECISIONS, 41), (SUCCESSORS, 2)]
+
+
 async def test_records_that_come_before_the_hand_over_is_done_are_not_taken(world: World) -> None:
     lane = world.lane()
     lane.offer(delivered(5, b"early"))
@@ -72,6 +82,8 @@ async def test_outputs_changelog_and_offsets_are_one_transaction(world: World) -
     assert records == [
         *(Outgoing("t.exceptions", b"k", value) for value in (b"a", b"b", b"c")),
         Outgoing("t.state", b"gate/0/memory", b"m"),
+        Outgoing("t.state", b"gate/0/offsets/decisions", b"7"),
+        Outgoing("t.state", b"gate/0/offsets/successors", b"3"),
     ]
     assert offsets == {DECISIONS: 7, SUCCESSORS: 3}
 
