@@ -90,6 +90,7 @@ class Lane:
         self._expected: dict[TopicPartition, int] = {}
         self._astray: set[TopicPartition] = set()
         self._finishing = False
+        self._told: tuple[str, str] | None = None  # what was logged last of what is waited for
         self._failures = 0  # hand-overs in a row that opened the lane, and then nothing was committed
         self._outputs = {output: worker.kafka.topic(output) for output in OUTPUTS}
 
@@ -180,9 +181,9 @@ class Lane:
     async def _pause(self, dependency: str, why: str) -> None:
         # long enough for the group to tell us if the partition is not ours any more: then this task is cancelled
         self._forget()
-        if self.waits_for != dependency:
+        if (dependency, why) != self._told:
             log.warning("waiting", partition=self.number, waits_for=dependency, why=why)
-        self.waits_for = dependency
+        self.waits_for, self._told = dependency, (dependency, why)
         await asyncio.sleep(RETRY_S)
 
     async def _hand_over(self, transactions: Transactions) -> Stage:
@@ -207,7 +208,7 @@ class Lane:
         for partition in self.partitions:
             await self._seeker.seek_to(partition, committed[partition])
         self._expected = {partition: committed[partition] for partition in self.partitions}
-        self.state, self.waits_for = "open", None
+        self.state, self.waits_for, self._told = "open", None, None
         self.progress += 1
         self._changed.set()
         log.info("partition ready", partition=self.number, offsets=[committed[p] for p in self.partitions])

@@ -128,7 +128,7 @@ def wait_until(holds: Callable[[], bool], within_s: float, otherwise: str, fleet
     while not holds():
         if time.monotonic() > end:
             logs = "\n".join(
-                f"--- {one.log.name}\n{one.says()[-3000:]}" for one in (fleet.processes[-3:] if fleet else ())
+                f"--- {one.log.name}\n{one.says()[-20000:]}" for one in (fleet.processes[-3:] if fleet else ())
             )
             raise AssertionError(f"{otherwise} within {within_s} s\n{logs}")
         time.sleep(0.1)
