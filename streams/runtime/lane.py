@@ -27,6 +27,7 @@ from streams.runtime.settings import (
     BATCH_BYTES_MAX,
     BATCH_RECORDS_MAX,
     FAILURES_MAX,
+    HAND_OVER_S,
     PENDING_BYTES_MAX,
     PENDING_RECORDS_MAX,
     RETRY_S,
@@ -144,7 +145,7 @@ class Lane:
                 self._worker.role.group,
             )
             try:
-                stage = await self._hand_over(transactions)
+                stage = await self._bounded_hand_over(transactions)
                 await self._work(transactions, stage)
             except Late:
                 log.warning("decided again", partition=self.number, why="a deadline passed before the commit")
@@ -185,6 +186,13 @@ class Lane:
             log.warning("waiting", partition=self.number, waits_for=dependency, why=why)
         self.waits_for, self._told = dependency, (dependency, why)
         await asyncio.sleep(RETRY_S)
+
+    async def _bounded_hand_over(self, transactions: Transactions) -> Stage:
+        try:
+            async with asyncio.timeout(HAND_OVER_S):
+                return await self._hand_over(transactions)
+        except TimeoutError as error:
+            raise Failed(f"the hand-over took longer than {HAND_OVER_S:.0f} s") from error
 
     async def _hand_over(self, transactions: Transactions) -> Stage:
         role = self._worker.role

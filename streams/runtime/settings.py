@@ -19,6 +19,7 @@ REBALANCE_S = 30.0
 TRANSACTION_S = 10.0  # how long an open transaction of a dead owner may hold back readers
 REQUEST_S = 15.0  # one request to the broker; aiokafka's default is 40, Faust's 1200
 COMMIT_S = 20.0  # a whole transaction; after that its result is unknown and the hand-over finds out
+HAND_OVER_S = 50.0  # all of a hand-over: its parts are bounded too, a client that hangs in one of them is not
 RELEASE_S = 5.0  # what a lane may still finish when its partition is taken away
 DRAIN_S = 10.0  # the whole of a stop
 RETRY_S = 2.0  # after a failed transaction: two heartbeats, in which a lost partition makes itself known

@@ -94,16 +94,14 @@ class Fleet:
         start = self.committed()
         wait_until(lambda: self.committed() >= start + records, within_s, "the group made no progress", self)
 
+    def is_done(self) -> bool:
+        """Whether the group has committed all that is there."""
+        at = asyncio.run(_committed(self.bootstrap, self.group))
+        ends = asyncio.run(_ends(self.bootstrap, self.prefix + "decisions"))
+        return all(at.get(partition, 0) >= end for partition, end in ends.items())
+
     def wait_until_done(self, within_s: float = 120) -> None:
-        """Returns when the group has committed all that is there."""
-        topic = self.prefix + "decisions"
-
-        def done() -> bool:
-            at = asyncio.run(_committed(self.bootstrap, self.group))
-            ends = asyncio.run(_ends(self.bootstrap, topic))
-            return all(at.get(partition, 0) >= end for partition, end in ends.items())
-
-        wait_until(done, within_s, "the gate did not catch up", self)
+        wait_until(self.is_done, within_s, "the gate did not catch up", self)
 
     def audit(self) -> dict[str, object]:
         """The verdict over whole topics: with no group, so every input has to be answered."""
