@@ -2,7 +2,8 @@
 
 Known and not understood yet: after about one restart in thirty the one-node broker keeps a transaction open that no
 initialisation of its producer ends; readers and the hand-over of that partition number then wait, nothing is lost, and
-no restart of the worker helps. Such a run says so in its output and is done again on a fresh broker; any other failure is final.
+no restart of the worker helps. Such a run says so in its output and is done again on a fresh broker; any other failure
+is final.
 """
 
 from __future__ import annotations
