@@ -38,29 +38,13 @@ class Decision(Struct, frozen=True, gc=False):
     attributes: Attributes | None = None
 
 
-class Successor(Struct, frozen=True, kw_only=True, gc=False):
+class Successor(Decision, frozen=True, kw_only=True):
     """A decision made again (re-evaluated, redriven, edited): written to `successors` by Sluicegate alone.
 
     `id` is `<root_id>~<attempt>`; `root_id` is the id of the first attempt, which is attempt 1.
     """
 
     id: Annotated[str, Meta(min_length=1, max_length=220)]
-    workflow: Id
-    entity: Id
-    action: Raw
-    observed_at_ms: TimeMs
-    decided_at_ms: TimeMs | None = None
-    sent_at_ms: TimeMs | None = None
-    confidence: Confidence | None = None
-    value_minor: Money | None = None
-    currency: Currency | None = None
-    model: str | None = None
-    proposer: str | None = None
-    context_version: Version | None = None
-    expires_at_ms: TimeMs | None = None
-    reversible: bool | None = None
-    segment: str | None = None
-    attributes: Attributes | None = None
     root_id: Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema={"pattern": "^[^~]*$"})]
     attempt: Annotated[int, Meta(ge=2, le=10**6)]
     first_observed_at_ms: TimeMs

@@ -14,6 +14,7 @@ from agents.cli.options import bootstrap_option, prefix_option
 from agents.supervisor import Child, supervise
 from streams.errors import ConfigurationError
 from streams.runtime import policies, topics
+from streams.window import IDS_MAX
 
 ROLES = ("gate",)
 
@@ -47,7 +48,7 @@ owner of the partition does: kill it as you like, nothing is lost and nothing is
 @click.option(
     "--window-ids",
     type=click.IntRange(min=1),
-    default=250_000,
+    default=IDS_MAX,
     show_default=True,
     help="How many ids each partition remembers against repeats.",
 )
