@@ -27,7 +27,7 @@ Then, in another terminal:
   export SLUICEGATE_BOOTSTRAP=127.0.0.1:9092
   sluicegate topics apply
 
-The first start fetches Apache Kafka (46 jars, 45 MB) and needs the network; each jar is compared with its sha256 at
+The first start fetches Apache Kafka (42 jars, 43 MB) and needs the network; each jar is compared with its sha256 at
 every start. It listens on this machine alone. Stop it with Ctrl-C or SIGTERM.
 """
 

@@ -21,7 +21,7 @@ from streams.errors import ConfigurationError
 LOCK_FILE = Path(__file__).with_name("kafka.lock")
 OWN_KAFKA = "to use a Kafka of your own instead, set SLUICEGATE_BOOTSTRAP or --bootstrap to its address"
 
-# the server is polite to a few connections at a time, and more gain nothing on 46 small files
+# the server is polite to a few connections at a time, and more gain nothing on 42 small files
 FETCHES_AT_ONCE = 6
 # to connect, and between two pieces of a file
 FETCH_TIMEOUT_S = 20

@@ -10,7 +10,7 @@ import tomllib
 from streams.runtime.broker.jars import LOCK_FILE
 
 # slf4j-simple is not a dependency of Kafka's: without any binding, Kafka logs nothing at all, not even why it stops
-ENDPOINT = "org.apache.kafka:kafka_2.13:4.3.1+org.slf4j:slf4j-simple:1.7.36@kafka.Kafka"
+ENDPOINT = "org.apache.kafka:kafka_2.13:4.0.2+org.slf4j:slf4j-simple:1.7.36@kafka.Kafka"
 
 
 def main() -> None:
