@@ -16,6 +16,7 @@ from schemas.command import Command
 from schemas.decision import LINEAGE_FIELDS, Decision, Successor
 from schemas.exception import ExceptionRecord
 from schemas.policy import PolicyDocument
+from schemas.receipt import Receipt
 from schemas.review import Review
 
 FOLDER = Path(__file__).parent / "generated"
@@ -25,6 +26,7 @@ FAMILIES: dict[str, type[msgspec.Struct]] = {
     "command": Command,
     "review": Review,
     "exception": ExceptionRecord,
+    "receipt": Receipt,
     "policy": PolicyDocument,
 }
 
