@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults check format bench schemas lock clean
+.PHONY: help install demo test test-faults check format bench schemas release-schemas lock clean
 
 help: ## show this help
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/bin/python:
 	@echo "making $(VENV) with $(PYTHON)"
@@ -51,8 +51,11 @@ format: $(VENV)/.dev ## put the code into the house format
 bench: $(VENV)/.dev ## measure the pure path, stage by stage
 	@$(BIN)/python -m tests.bench.path
 
-schemas: $(VENV)/.runtime ## write schemas/generated/ from the Structs
+schemas: $(VENV)/.runtime ## write schemas/generated/ from the Structs: JSON Schemas and AsyncAPI
 	@$(BIN)/python -m schemas.generate
+
+release-schemas: $(VENV)/.runtime ## make today's schemas the ones that later changes must not break
+	@$(BIN)/python -m schemas.generate --release
 
 lock: $(VENV)/bin/python ## resolve the two lock files anew (needs the network)
 	@$(PIP) uv

@@ -152,6 +152,9 @@ EXAMPLES["policy"] = {
 }
 
 
+PUBLISHED = {"asyncapi.json", *(f"{name}.schema.json" for name in FAMILIES)}
+
+
 def validator(name: str) -> Any:
     schema = json.loads((FOLDER / f"{name}.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -216,7 +219,7 @@ def test_what_the_gate_accepts_its_schema_accepts() -> None:
 
 def test_the_generated_files_are_current() -> None:
     assert generate.main(check=True) == 0
-    assert {path.name for path in FOLDER.iterdir()} == {f"{name}.schema.json" for name in FAMILIES}
+    assert {path.name for path in FOLDER.iterdir()} == PUBLISHED
 
 
 def test_as_a_program_it_checks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +234,7 @@ def test_a_file_that_is_not_current_is_named_and_written_anew(
 ) -> None:
     monkeypatch.setattr(generate, "FOLDER", tmp_path)
     assert generate.main(check=False) == 0
-    assert capsys.readouterr().out == f"schemas/generated: {len(FAMILIES)} written, 0 unchanged\n"
+    assert capsys.readouterr().out == f"schemas/generated: {len(PUBLISHED)} written, 0 unchanged\n"
     (tmp_path / "review.schema.json").write_text("{}")
     (tmp_path / "command.schema.json").unlink()
     assert generate.main(check=True) == 1
@@ -240,5 +243,5 @@ def test_a_file_that_is_not_current_is_named_and_written_anew(
         for name in ("command", "review")
     ]
     assert generate.main(check=False) == 0
-    assert capsys.readouterr().out == f"schemas/generated: 2 written, {len(FAMILIES) - 2} unchanged\n"
+    assert capsys.readouterr().out == f"schemas/generated: 2 written, {len(PUBLISHED) - 2} unchanged\n"
     assert generate.main(check=True) == 0

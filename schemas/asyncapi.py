@@ -1,0 +1,252 @@
+"""The AsyncAPI 3.0 document: topics, messages, headers and who sends what, seen from Sluicegate.
+
+It is complete in itself (schemas included), so that it can be pasted into any AsyncAPI tool. It speaks of the topics
+whose records have a published schema; the topics that only Sluicegate reads and writes are its own business.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from schemas import headers, topics
+from schemas.examples import EXAMPLES
+
+VERSION = "1.0.0"  # of the contract: the major one is that of `$id`s and of `ce_type`
+DESCRIPTION = """\
+Sluicegate is the gate between decision and action. Producers write **decisions**; each leaves the gate exactly one way:
+as a **command** that an executor may act on until its deadline, as a **review** for a person, or as an **exception**
+(dead letter) with everything needed to work it. Executors answer commands with **receipts**.
+
+Every reader of an output sets `isolation.level=read_committed`: outputs are written in transactions, and without it you
+act on commands that were taken back. The key of every record is the entity; its partition is murmur2(key) mod the count
+of partitions (Java's default; librdkafka: `partitioner=murmur2_random`), and an output goes to the partition number
+that its input came from. Times and durations are integer milliseconds (`*_ms`), money is an integer in the currency's
+minor unit (`*_minor`). Fields and reason codes may be added at any time: accept those you do not know."""
+OUTPUT = "Read it with `isolation.level=read_committed`."
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One topic and its records. `action` is what Sluicegate does with it; `about` is for its other side."""
+
+    kind: str  # of the topic
+    family: str
+    action: Literal["send", "receive"]
+    summary: str
+    about: str
+    id_field: str  # what correlates it with the records that answer it or led to it
+
+
+MESSAGES = (
+    Message(
+        "decisions",
+        "decision",
+        "receive",
+        "An action proposed for an entity",
+        "Producers write it. CloudEvents 1.0 in the structured or the binary mode is accepted as well as plain JSON.",
+        "id",
+    ),
+    Message(
+        "successors",
+        "successor",
+        "receive",
+        "A decision made again",
+        "Only Sluicegate writes it: the next attempt of a decision that was re-evaluated, redriven or edited.",
+        "root_id",
+    ),
+    Message(
+        "commands",
+        "command",
+        "send",
+        "What an executor may act on",
+        f"{OUTPUT} Start the action only while your clock reads less than `deadline_ms`, once per `command_id`.",
+        "command_id",
+    ),
+    Message("reviews", "review", "send", "A question to a person", OUTPUT, "review_id"),
+    Message(
+        "exceptions",
+        "exception",
+        "send",
+        "An ending without an action",
+        f"{OUTPUT} Dead letters, as data: the reason, the decision as it came, and how to find its record.",
+        "exception_id",
+    ),
+    Message(
+        "receipts",
+        "receipt",
+        "receive",
+        "What became of a command",
+        "Executors write it, with the key and to the partition number of the command.",
+        "command_id",
+    ),
+)
+
+
+def document(schemas: Mapping[str, dict[str, Any]], titles: Mapping[str, str]) -> dict[str, Any]:
+    """The document. `schemas` are all JSON Schemas by title, `titles` maps a family to the title of its own.
+
+    References between them point into `#/components/schemas/`.
+    """
+    return {
+        "asyncapi": "3.0.0",
+        "id": "urn:sluicegate:v1",
+        "info": {
+            "title": "Sluicegate",
+            "version": VERSION,
+            "description": DESCRIPTION,
+            "license": {"name": "Apache-2.0"},
+            "tags": [{"name": "input"}, {"name": "output"}],
+        },
+        "defaultContentType": headers.JSON,
+        "servers": {"kafka": _server()},
+        "channels": {message.kind: _channel(message) for message in MESSAGES},
+        "operations": {f"{one.action}{one.kind.capitalize()}": _operation(one) for one in MESSAGES},
+        "components": {
+            "schemas": dict(schemas),
+            "messages": {one.family: _message(one, titles[one.family]) for one in MESSAGES},
+            "correlationIds": {
+                one.family: {
+                    "description": f"`{one.id_field}` of the record",
+                    "location": f"$message.payload#/{one.id_field}",
+                }
+                for one in MESSAGES
+            },
+            "parameters": {
+                "prefix": {
+                    "default": "sluicegate.",
+                    "description": "What all topic names begin with (`--prefix`, SLUICEGATE_PREFIX).",
+                }
+            },
+        },
+    }
+
+
+def _server() -> dict[str, Any]:
+    return {
+        "host": "{bootstrap}",
+        "protocol": "kafka",
+        "description": "Your Apache Kafka, or the one of `sluicegate broker`.",
+        "variables": {"bootstrap": {"default": "127.0.0.1:9092", "description": "host:port of a broker"}},
+    }
+
+
+def _channel(message: Message) -> dict[str, Any]:
+    topic = topics.BY_KIND[message.kind]
+    settings = {key: setting.value for key, setting in topic.settings.items()}
+    configuration: dict[str, Any] = {"message.timestamp.type": settings["message.timestamp.type"]}
+    configuration["cleanup.policy"] = [settings["cleanup.policy"]]
+    for key in ("retention.ms", "max.message.bytes"):
+        if key in settings:
+            configuration[key] = int(settings[key])
+    binding: dict[str, Any] = {"bindingVersion": "0.5.0", "topicConfiguration": configuration}
+    if topic.partitions is not None:
+        binding["partitions"] = topic.partitions
+    return {
+        "address": f"{{prefix}}{message.kind}",
+        "title": message.kind.capitalize(),
+        "description": f"{message.about} As many partitions as `decisions` has, which is yours to choose."
+        if topic.partitions is None
+        else message.about,
+        "parameters": {"prefix": {"$ref": "#/components/parameters/prefix"}},
+        "messages": {message.family: {"$ref": f"#/components/messages/{message.family}"}},
+        "tags": [{"name": _direction(message)}],
+        "bindings": {"kafka": binding},
+    }
+
+
+def _operation(message: Message) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "action": message.action,
+        "title": f"{message.action.capitalize()} {message.kind}",
+        "summary": message.summary,
+        "channel": {"$ref": f"#/channels/{message.kind}"},
+        "messages": [{"$ref": f"#/channels/{message.kind}/messages/{message.family}"}],
+        "tags": [{"name": _direction(message)}],
+    }
+    if message.kind == "commands":
+        found["reply"] = {
+            "channel": {"$ref": "#/channels/receipts"},
+            "messages": [{"$ref": "#/channels/receipts/messages/receipt"}],
+        }
+    return found
+
+
+def _direction(message: Message) -> str:
+    return "output" if message.action == "send" else "input"
+
+
+def _message(message: Message, title: str) -> dict[str, Any]:
+    payload = json.loads(msgspec.json.encode(EXAMPLES[message.family]))
+    if message.family in ("decision", "successor"):
+        payload = {key: value for key, value in payload.items() if value is not None}
+    example: dict[str, Any] = {"name": message.family, "payload": payload}
+    known = headers.of_topic(message.kind)
+    if known:
+        example["headers"] = _example_headers(message, payload)
+    return {
+        "name": message.family,
+        "title": title,
+        "summary": message.summary,
+        "contentType": headers.JSON,
+        "correlationId": {"$ref": f"#/components/correlationIds/{message.family}"},
+        "headers": _headers(message, known or headers.TRACE),
+        "payload": {"$ref": f"#/components/schemas/{title}"},
+        "tags": [{"name": _direction(message)}],
+        "bindings": {
+            "kafka": {
+                "bindingVersion": "0.5.0",
+                "key": {"type": "string", "minLength": 1, "description": "The entity, UTF-8."},
+            }
+        },
+        "examples": [example],
+    }
+
+
+def _headers(message: Message, known: tuple[headers.Header, ...]) -> dict[str, Any]:
+    """What Sluicegate sends has all of them that are always there; of what it receives none is asked for."""
+    fixed = {
+        headers.CE_TYPE: headers.TYPES.get(message.kind),
+        headers.CE_SPECVERSION: headers.SPEC_VERSION,
+        headers.CONTENT_TYPE: headers.JSON,
+    }
+    properties: dict[str, Any] = {}
+    for one in known:
+        properties[one.name] = {"type": "string", "description": one.says}
+        if one.name in fixed:
+            properties[one.name]["const"] = fixed[one.name]
+    found: dict[str, Any] = {"type": "object", "properties": properties}
+    required = [one.name for one in known if one.always and message.action == "send"]
+    return {**found, "required": required} if required else found
+
+
+def _example_headers(message: Message, payload: dict[str, Any]) -> dict[str, str]:
+    found = {
+        headers.CE_ID: payload[message.id_field],
+        headers.CE_SOURCE: "sluicegate/gate" if message.action == "send" else payload["executor"],
+        headers.CE_TYPE: headers.TYPES[message.kind],
+        headers.CE_SPECVERSION: headers.SPEC_VERSION,
+        headers.CE_SUBJECT: payload["entity"],
+        headers.CONTENT_TYPE: headers.JSON,
+    }
+    if message.kind in ("commands", "reviews"):
+        at = datetime.fromtimestamp(payload["deadline_ms"] / 1000, UTC)
+        found[headers.CE_EXPIRYTIME] = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if message.kind == "exceptions":
+        source = payload["source"]
+        found |= {
+            headers.DLQ_TOPIC: source["topic"],
+            headers.DLQ_PARTITION: str(source["partition"]),
+            headers.DLQ_OFFSET: str(source["offset"]),
+            headers.DLQ_GROUP: "sluicegate.gate",
+            headers.DLQ_DELIVERY_COUNT: str(payload["attempt"]),
+            headers.DLQ_MESSAGE: payload["detail"],
+            headers.ERRORS_STAGE: payload["stage"],
+            headers.ERRORS_REASON: payload["reason"],
+        }
+    return found

@@ -1,0 +1,155 @@
+"""One decision and what may become of it, as the AsyncAPI document shows them: real Structs, ids that hold."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from msgspec import Raw, Struct
+from msgspec.json import encode
+
+from schemas.command import Command
+from schemas.common import Source, Stages
+from schemas.decision import Decision, Successor
+from schemas.exception import ExceptionRecord
+from schemas.identifiers import action_digest, command_id, exception_id, review_id, root_digest
+from schemas.receipt import Receipt
+from schemas.review import Review
+
+_OBSERVED_MS = 1_764_000_000_000
+_GATED_MS = _OBSERVED_MS + 163
+_DEADLINE_MS = _OBSERVED_MS + 600_000
+_ACTION = b'{"type":"invoice.post","amount":"1250.50"}'
+_STAGES = Stages(inference=120, producer=30, transport=4, queue=7, gate=2)
+_SOURCE = Source("sluicegate.decisions", 2, 9917)
+
+DECISION = Decision(
+    id="d-7f3a",
+    workflow="billing",
+    entity="acct-17",
+    action=Raw(_ACTION),
+    observed_at_ms=_OBSERVED_MS,
+    decided_at_ms=_OBSERVED_MS + 120,
+    sent_at_ms=_OBSERVED_MS + 150,
+    confidence=0.93,
+    value_minor=125_050,
+    currency="USD",
+    model="rater@2026-11-01",
+    proposer="rating-service",
+    reversible=True,
+    segment="fleet-2",
+    attributes={"vendor": "1"},
+)
+SUCCESSOR = Successor(
+    id="d-7f3a~2",
+    workflow="billing",
+    entity="acct-17",
+    action=Raw(_ACTION),
+    observed_at_ms=_OBSERVED_MS + 700_000,
+    root_id="d-7f3a",
+    attempt=2,
+    first_observed_at_ms=_OBSERVED_MS,
+    final_deadline_ms=_OBSERVED_MS + 1_800_000,
+    cause="stale.age",
+    source=_SOURCE,
+    caused_by=Source("sluicegate.reevaluations", 2, 41),
+)
+COMMAND = Command(
+    command_id=command_id(root_digest("d-7f3a")),
+    decision_id="d-7f3a",
+    workflow="billing",
+    entity="acct-17",
+    action=Raw(_ACTION),
+    gated_at_ms=_GATED_MS,
+    deadline_ms=_DEADLINE_MS,
+    age_ms=163,
+    stages_ms=_STAGES,
+    kind="disposition",
+    authority="autonomous",
+    authority_version=0,
+    policy="billing@3",
+    rule="small-and-sure",
+    reason="within_bounds",
+    context_version_seen=None,
+    attempt=1,
+    value_minor=125_050,
+    currency="USD",
+    model="rater@2026-11-01",
+    segment="fleet-2",
+    review_id=None,
+    caused_by=None,
+    source=_SOURCE,
+)
+REVIEW = Review(
+    review_id=review_id(_SOURCE.topic, _SOURCE.partition, _SOURCE.offset),
+    kind="disposition",
+    decision_id="d-7f3a",
+    workflow="billing",
+    entity="acct-17",
+    reasons=["value_over_limit"],
+    queue="billing",
+    quorum=1,
+    action_digest=action_digest(_ACTION),
+    gated_at_ms=_GATED_MS,
+    fresh_until_ms=_DEADLINE_MS,
+    escalate_at_ms=_GATED_MS + 300_000,
+    deadline_ms=_DEADLINE_MS,
+    on_timeout="reject",
+    policy="billing@3",
+    rule="small-and-sure",
+    age_ms=163,
+    stages_ms=_STAGES,
+    attempt=1,
+    decision=Raw(encode(DECISION)),
+    caused_by=None,
+    source=_SOURCE,
+)
+EXCEPTION = ExceptionRecord(
+    exception_id=exception_id(_SOURCE.topic, _SOURCE.partition, _SOURCE.offset, "boundary.blocked"),
+    kind="disposition",
+    decision_id="d-7f3a",
+    workflow="billing",
+    entity="acct-17",
+    reason="boundary.blocked",
+    stage="boundary",
+    detail="rule disputed of billing@3 blocks it",
+    age_ms=163,
+    budget_ms=600_000,
+    policy="billing@3",
+    rule="disputed",
+    attempt=1,
+    first_reason="boundary.blocked",
+    fingerprint=None,
+    value_minor=125_050,
+    currency="USD",
+    caused_by=None,
+    gated_at_ms=_GATED_MS,
+    deadline_ms=_DEADLINE_MS,
+    final_deadline_ms=_DEADLINE_MS,
+    stages_ms=_STAGES,
+    decision=Raw(encode(DECISION)),
+    raw=None,
+    raw_sha256=sha256(encode(DECISION)).hexdigest(),
+    raw_bytes=len(encode(DECISION)),
+    source=_SOURCE,
+    trace=[],
+)
+RECEIPT = Receipt(
+    command_id=COMMAND.command_id,
+    workflow="billing",
+    entity="acct-17",
+    gated_at_ms=_GATED_MS,
+    deadline_ms=_DEADLINE_MS,
+    status="executed",
+    started_at_ms=_GATED_MS + 20,
+    at_ms=_GATED_MS + 85,
+    executor="erp-2",
+)
+# family -> its example
+EXAMPLES: dict[str, Struct] = {
+    "decision": DECISION,
+    "successor": SUCCESSOR,
+    "command": COMMAND,
+    "review": REVIEW,
+    "exception": EXCEPTION,
+    "receipt": RECEIPT,
+}

@@ -1,0 +1,147 @@
+"""The AsyncAPI document against the official schema of AsyncAPI, and against what the Structs and topics say."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+
+from schemas import headers
+from schemas.asyncapi import MESSAGES, Message
+from schemas.decision import Decision
+from schemas.examples import COMMAND, DECISION, EXAMPLES, EXCEPTION, REVIEW
+from schemas.generate import FAMILIES, FOLDER
+from schemas.identifiers import action_digest, command_id, exception_id, review_id, root_digest
+from schemas.topics import BY_KIND
+
+OFFICIAL = jsonschema.Draft7Validator(
+    json.loads((Path(__file__).parent / "official" / "asyncapi-3.0.0.json").read_text())
+)
+DOCUMENT: dict[str, Any] = json.loads((FOLDER / "asyncapi.json").read_text())
+EACH_MESSAGE = pytest.mark.parametrize("message", MESSAGES, ids=[message.kind for message in MESSAGES])
+
+
+def message_of(message: Message) -> dict[str, Any]:
+    found: dict[str, Any] = DOCUMENT["components"]["messages"][message.family]
+    return found
+
+
+def complete(schema: dict[str, Any]) -> jsonschema.Draft202012Validator:
+    """The schema with what it refers to inside the document."""
+    return jsonschema.Draft202012Validator({**schema, "components": DOCUMENT["components"]})
+
+
+def test_it_is_valid_by_the_official_schema() -> None:
+    OFFICIAL.validate(DOCUMENT)
+
+
+@pytest.mark.parametrize(
+    "path", [("channels", "commands", "adress"), ("operations", "sendCommands", "aktion"), ("info", "licence")]
+)
+def test_the_official_schema_refuses_what_it_does_not_know(path: tuple[str, ...]) -> None:
+    wrong = copy.deepcopy(DOCUMENT)
+    inner = wrong
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = "x"
+    assert not OFFICIAL.is_valid(wrong)
+
+
+def test_every_reference_leads_somewhere() -> None:
+    references = re.findall(r'"\$ref": "([^"]*)"', json.dumps(DOCUMENT))
+    assert len(references) > 40
+    for reference in references:
+        inner: Any = DOCUMENT
+        assert reference.startswith("#/")
+        for name in reference.removeprefix("#/").split("/"):
+            inner = inner[name]
+
+
+def test_every_record_with_a_topic_is_in_it_once() -> None:
+    assert [message.family for message in MESSAGES] == [name for name in FAMILIES if name != "policy"]
+    assert set(DOCUMENT["channels"]) == {message.kind for message in MESSAGES}
+    assert {message.kind for message in MESSAGES} <= set(BY_KIND)
+
+
+def test_sluicegate_sends_its_dispositions_and_receives_what_others_write() -> None:
+    actions = {name: one["action"] for name, one in DOCUMENT["operations"].items()}
+    assert actions == {
+        "receiveDecisions": "receive",
+        "receiveSuccessors": "receive",
+        "receiveReceipts": "receive",
+        "sendCommands": "send",
+        "sendReviews": "send",
+        "sendExceptions": "send",
+    }
+    assert DOCUMENT["operations"]["sendCommands"]["reply"]["channel"] == {"$ref": "#/channels/receipts"}
+
+
+@EACH_MESSAGE
+def test_a_channel_is_the_topic(message: Message) -> None:
+    channel = DOCUMENT["channels"][message.kind]
+    assert channel["address"] == "{prefix}" + message.kind
+    configuration = channel["bindings"]["kafka"]["topicConfiguration"]
+    settings = BY_KIND[message.kind].settings
+    assert configuration["message.timestamp.type"] == "LogAppendTime"
+    assert str(configuration["max.message.bytes"]) == settings["max.message.bytes"].value
+    assert str(configuration["retention.ms"]) == settings["retention.ms"].value
+
+
+@EACH_MESSAGE
+def test_whoever_reads_an_output_is_told_to_read_what_is_committed(message: Message) -> None:
+    said = "isolation.level=read_committed" in DOCUMENT["channels"][message.kind]["description"]
+    assert said is (message.action == "send")
+    assert "isolation.level=read_committed" in DOCUMENT["info"]["description"]
+
+
+@EACH_MESSAGE
+def test_the_example_is_valid_by_the_messages_own_schemas(message: Message) -> None:
+    told = message_of(message)
+    (example,) = told["examples"]
+    complete(told["payload"]).validate(example["payload"])
+    complete(told["headers"]).validate(example.get("headers", {}))
+    assert not complete(told["payload"]).is_valid({**example["payload"], message.id_field: None})
+
+
+@EACH_MESSAGE
+def test_the_payload_schema_is_the_published_one(message: Message) -> None:
+    published = json.loads((FOLDER / f"{message.family}.schema.json").read_text())
+    title = published["title"]
+    mine = DOCUMENT["components"]["schemas"][title]
+    assert set(mine["properties"]) == set(published["properties"])
+    assert mine["required"] == published["required"]
+    assert message_of(message)["payload"] == {"$ref": f"#/components/schemas/{title}"}
+
+
+@EACH_MESSAGE
+def test_the_headers_are_those_of_the_contract(message: Message) -> None:
+    schema = message_of(message)["headers"]
+    known = headers.of_topic(message.kind) or headers.TRACE
+    assert list(schema["properties"]) == [header.name for header in known]
+    if message.action == "send":
+        assert schema["required"] == [header.name for header in known if header.always]
+        assert schema["properties"]["ce_type"]["const"] == f"sluicegate.{message.family}.v1"
+    else:
+        assert "required" not in schema, "nobody is made to send headers"
+
+
+@EACH_MESSAGE
+def test_the_example_is_what_its_struct_reads(message: Message) -> None:
+    again = msgspec.convert(message_of(message)["examples"][0]["payload"], dict[str, Any])
+    struct = type(EXAMPLES[message.family])
+    assert msgspec.json.decode(msgspec.json.encode(again), type=struct) == EXAMPLES[message.family]
+
+
+def test_the_identifiers_of_the_examples_can_be_computed_again() -> None:
+    where = (COMMAND.source.topic, COMMAND.source.partition, COMMAND.source.offset)
+    assert COMMAND.command_id == command_id(root_digest(DECISION.id))
+    assert REVIEW.review_id == review_id(*where)
+    assert EXCEPTION.exception_id == exception_id(*where, EXCEPTION.reason)
+    assert REVIEW.action_digest == action_digest(bytes(DECISION.action))
+    assert msgspec.json.decode(REVIEW.decision, type=Decision) == DECISION
