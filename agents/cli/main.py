@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "broker": ("agents.cli.broker", "broker", "Run a one-node Apache Kafka: no Docker, no Java to install."),
     "topics": ("agents.cli.topics", "topics", "Create the topics, or say what differs."),
     "policy": ("agents.cli.policy", "policy", "Check policy documents."),
+    "try": ("agents.cli.try_", "try_", "Try decisions against policies, without a Kafka."),
     "worker": ("agents.cli.worker", "worker", "Run the gate."),
     "send": ("agents.cli.send", "send", "Send decisions by hand, from a file or stdin."),
     "tail": ("agents.cli.tail", "tail", "Look at a topic, record by record."),

@@ -1,0 +1,203 @@
+"""`sluicegate try`: what would become of these decisions under these policies, without a Kafka."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from agents.cli.lines import printable
+from agents.cli.options import interactive, output_option, prefix_option
+from agents.readable import duration, money
+from agents.trial import Clock, Tried, tried
+from schemas.common import TIME_MS_MAX
+from schemas.topics import name
+from streams.path import Snapshot
+from streams.policy import duration_ms
+from streams.runtime.policies import load
+
+COLORS = {"commands": "green", "reviews": "yellow", "exceptions": "red"}
+LONG_BYTES = 4 * 1024 * 1024  # about a second of work: from here on a progress bar is worth its flicker
+REASON_CHARS_MAX = 80
+
+
+class Moment(click.ParamType):
+    """Epoch milliseconds, or an ISO 8601 time with its zone."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            if str(value).isdecimal():
+                at_ms = int(value)
+            else:
+                at = datetime.fromisoformat(value)
+                if at.tzinfo is None:
+                    self.fail(f"{value!r} names no zone: write {value}Z for UTC", param, ctx)
+                at_ms = round(at.timestamp() * 1000)
+        except ValueError:
+            self.fail(f"{value!r} is neither epoch milliseconds nor a time such as 2026-11-23T09:30:00Z", param, ctx)
+        if not 0 <= at_ms <= TIME_MS_MAX:
+            self.fail(f"{value!r} is outside 1970 to 9999", param, ctx)
+        return at_ms
+
+
+class Span(click.ParamType):
+    """A length of time as policies spell it."""
+
+    name = "span"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        span_ms = value if isinstance(value, int) else duration_ms(str(value))
+        if span_ms is None:
+            self.fail(f"{value!r} is no length of time with its unit, such as 250ms, 90s, 10m or 1h30m", param, ctx)
+        return span_ms
+
+
+@click.command(
+    "try",
+    epilog="Examples:\n\n"
+    "\b\n"
+    "  sluicegate try --policies policies/ decisions.ndjson\n"
+    "  sluicegate try --policies policies/ --age 30s decisions.ndjson    if each took half a minute\n"
+    "  python -m agents.workflows.billing --count 100 | sluicegate try --policies agents/workflows/billing -\n"
+    "  sluicegate try --policies policies/ --output json decisions.ndjson | jq -r .value.reason\n\n"
+    "The exit code is 0 whatever becomes of the decisions, 2 when a policy is wrong.",
+)
+@click.argument("file", type=click.File("rb"))
+@click.option(
+    "--policies",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="The folder of policies, one YAML file per workflow.",
+)
+@click.option(
+    "--at",
+    "at_ms",
+    type=Moment(),
+    metavar="TIME",
+    help="Decide everything at this time: epoch milliseconds, or 2026-11-23T09:30:00Z.",
+)
+@click.option(
+    "--age",
+    "age_ms",
+    type=Span(),
+    metavar="SPAN",
+    help="Decide each line so long after its own observation: 250ms, 90s.",
+)
+@prefix_option
+@output_option
+def try_(file: IO[bytes], policies: Path, at_ms: int | None, age_ms: int | None, prefix: str, output: str) -> None:
+    """Try decisions against policies: FILE holds one a line (NDJSON), `-` is stdin. No Kafka is needed or touched.
+
+    The same path decides as in the gate, repeats included. Its clock is told: without --at or --age each line is
+    decided at the newest of its own sent_at_ms, decided_at_ms and observed_at_ms, so that a file of yesterday comes out
+    as it would have yesterday. The key is taken to be right (the entity), the topics to be empty.
+
+    With --output json each line is the record that would be sent: its topic, key and value.
+    """
+    if at_ms is not None and age_ms is not None:
+        raise click.UsageError("--at and --age both say what time it is: give one of them")
+    snapshot = load(policies)
+    found = tried(_lines(file), snapshot, Clock(at_ms, age_ms), name(prefix, "decisions"))
+    if output == "json":
+        for one in found:
+            click.echo(_document(one, prefix))
+        return
+    summary = Summary()
+    for one in found:
+        body = orjson.loads(one.value)
+        summary.add(one, body)
+        click.echo(_line(one, body, snapshot))
+    summary.show()
+
+
+def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, with their numbers from 1; a bar on stderr when that takes long and is watched."""
+    size_bytes = 0
+    if file.seekable():
+        size_bytes = file.seek(0, os.SEEK_END)
+        file.seek(0)
+    watched = interactive() and not sys.stdout.isatty() and size_bytes > LONG_BYTES
+    with Progress(console=Console(stderr=True), transient=True, disable=not watched) as progress:
+        bar = progress.add_task("trying", total=size_bytes)
+        for number, line in enumerate(file, start=1):
+            progress.advance(bar, len(line))
+            if line.strip():
+                yield number, line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _document(one: Tried, prefix: str) -> bytes:
+    key = None if one.key is None else one.key.decode()
+    # a carriage return can only stand between tokens there, where a space means the same
+    value = orjson.Fragment(one.value.replace(b"\r", b" "))
+    return orjson.dumps({"topic": name(prefix, one.output), "key": key, "value": value})
+
+
+def _reason(body: dict[str, Any]) -> str:
+    return ", ".join(body["reasons"]) if "reasons" in body else str(body["reason"])
+
+
+def _value(body: dict[str, Any]) -> tuple[str, int] | None:
+    """Currency and amount, where the decision names both."""
+    source = body if "value_minor" in body else body.get("decision") or {}
+    value_minor, currency = source.get("value_minor"), source.get("currency")
+    return None if value_minor is None or currency is None else (currency, value_minor)
+
+
+def _line(one: Tried, body: dict[str, Any], policies: Snapshot) -> str:
+    what = click.style(f"{one.output.removesuffix('s'):<9}", fg=COLORS[one.output])
+    parts = [f"line {one.number:<4} {what}  {_reason(body)}"]
+    if rule := body.get("rule"):
+        parts.append(f"by {printable(rule, REASON_CHARS_MAX)}")
+    policy = policies.by_workflow.get(body["workflow"] or "")
+    if policy and (age_ms := body["age_ms"]) is not None:
+        parts.append(f"age {duration(age_ms)} of {duration(policy.budget_ms)}")
+    if value := _value(body):
+        parts.append(money(value[1], printable(value[0])))
+    who = printable(f"{body['entity'] or ''} {body['decision_id'] or ''}".strip(), REASON_CHARS_MAX)
+    parts.append(who or printable(body["detail"]))
+    return "  ".join(parts)
+
+
+class Summary:
+    """What became of the lines, by workflow, disposition and reason."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._money_minor: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+
+    def add(self, one: Tried, body: dict[str, Any]) -> None:
+        kind = (body["workflow"] or "", one.output, _reason(body))
+        self._counts[kind] += 1
+        if value := _value(body):
+            self._money_minor[kind][value[0]] += value[1]
+
+    def show(self) -> None:
+        if not self._counts:
+            click.echo("no decisions: the input is empty")
+            return
+        table = Table(title=f"What would become of {self._counts.total()} decisions", title_justify="left")
+        for heading in ("workflow", "disposition", "reason"):
+            table.add_column(heading)
+        table.add_column("count", justify="right")
+        table.add_column("value", justify="right")
+        for (workflow, output, reason), count in sorted(self._counts.items(), key=lambda item: (item[0][:2], -item[1])):
+            sums = self._money_minor[workflow, output, reason]
+            value = ", ".join(money(sums[currency], printable(currency)) for currency in sorted(sums))
+            color = COLORS[output]
+            table.add_row(printable(workflow) or "-", f"[{color}]{output}[/]", reason, str(count), value or "-")
+        Console(highlight=False, markup=True).print(table)
