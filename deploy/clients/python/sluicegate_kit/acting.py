@@ -1,0 +1,141 @@
+"""Runs the user's function: the clock is read last before it starts, and whatever it does becomes a status.
+
+A function in a thread cannot be killed, and a coroutine may ignore that it is cancelled. So the time limit ends the
+waiting, not the function: the caller gives the command up as `unknown`, and its task is done only when it really ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from sluicegate_kit.errors import Refuse
+from sluicegate_kit.records import Command, Status
+
+Act = Callable[[Command], Any]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How it ended; `started_at_ms` is None where it was not started."""
+
+    status: Status
+    detail: str | None
+    started_at_ms: int | None = None
+
+
+@dataclass
+class Begun:
+    """A call under way. The task ends when the function does, and raises nothing."""
+
+    command: Command
+    started_at_ms: int | None = None
+    task: asyncio.Task[Ended] = field(init=False)
+
+
+class Acting:
+    """Calls one function, plain or async, for one command at a time per thread."""
+
+    def __init__(self, act: Act, clock: Callable[[], int], margin_ms: int) -> None:
+        self._act, self._clock, self._margin_ms = act, clock, margin_ms
+        self._threads = _Threads()
+        self.is_async = inspect.iscoroutinefunction(act) or inspect.iscoroutinefunction(type(act).__call__)
+
+    def begin(self, command: Command) -> Begun:
+        """Starts it, unless its deadline has come."""
+        begun = Begun(command)
+        begun.task = asyncio.create_task(self._begin(begun))
+        return begun
+
+    def give_up(self, begun: Begun) -> None:
+        """Asks a coroutine to stop; a function in a thread cannot be asked."""
+        if self.is_async:
+            begun.task.cancel()
+
+    def close(self) -> None:
+        """Lets idle threads end."""
+        self._threads.close()
+
+    async def _begin(self, begun: Begun) -> Ended:
+        if self.is_async:
+            ended, waits_for = self._call(begun)
+        else:
+            ended, waits_for = await self._threads.run(lambda: self._call(begun))
+        if waits_for is None:
+            return ended
+        try:
+            return Ended("executed", _text(await waits_for), begun.started_at_ms)
+        except BaseException as error:  # one that was cancelled, too: that is how it ended
+            return _raised(error, begun.started_at_ms)
+
+    def _call(self, begun: Begun) -> tuple[Ended, Any]:
+        """How it ended, and what is still to be awaited, if it is a coroutine."""
+        now_ms, command = self._clock(), begun.command
+        if now_ms >= command.deadline_ms - self._margin_ms:
+            return Ended("expired", f"not started: {now_ms - command.deadline_ms} ms past its deadline"), None
+        begun.started_at_ms = now_ms
+        try:
+            result = self._act(command)
+        except BaseException as error:  # SystemExit in a thread is no reason to stay silent either
+            return _raised(error, now_ms), None
+        if inspect.isawaitable(result):
+            return Ended("executed", None, now_ms), result
+        return Ended("executed", _text(result), now_ms), None
+
+
+def _text(result: object) -> str | None:
+    return result if isinstance(result, str) else None
+
+
+def _raised(error: BaseException, started_at_ms: int | None) -> Ended:
+    if isinstance(error, Refuse):
+        return Ended("refused", str(error) or "refused by the executor")
+    return Ended("failed", f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, started_at_ms)
+
+
+class _Threads:
+    """As many threads as there were calls at once. They are daemons: one that hangs does not hold the process back."""
+
+    def __init__(self) -> None:
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._idle = 0  # only the loop's thread counts
+        self._count = 0
+
+    async def run(self, call: Callable[[], tuple[Ended, Any]]) -> tuple[Ended, Any]:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[tuple[Ended, Any]] = loop.create_future()
+
+        def work() -> None:
+            result = call()
+            with suppress(RuntimeError):  # the loop is gone: it was given up long ago
+                loop.call_soon_threadsafe(_answer, answer, result)
+
+        if self._idle == 0:
+            self._count += 1
+            threading.Thread(target=self._serve, name=f"sluicegate-act-{self._count}", daemon=True).start()
+        else:
+            self._idle -= 1
+        self._work.put(work)
+        try:
+            return await answer
+        finally:
+            self._idle += 1
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+
+    def close(self) -> None:
+        for _ in range(self._count):
+            self._work.put(None)
+
+
+def _answer(future: asyncio.Future[tuple[Ended, Any]], result: tuple[Ended, Any]) -> None:
+    if not future.done():
+        future.set_result(result)
