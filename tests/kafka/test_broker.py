@@ -1,4 +1,4 @@
-"""The broker as a process: its folder, its ports, its end."""
+"""The broker as a process, alone and as one of three: its folder, its ports, its end."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # its types are a package of their own, for one test
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.errors import ConfigurationError
-from streams.runtime.broker import Broker, BrokerConfig
-from streams.runtime.broker.sockets import answers, free_port
+from streams.runtime.broker import Broker, BrokerConfig, Cluster
+from streams.runtime.broker.folder import MARKER, MARKER_TEXT
+from streams.runtime.broker.sockets import answers, free_port, live_nodes, refusal
 from streams.runtime.topics import apply, inspect
 
 OWNER = """
@@ -180,3 +183,99 @@ def test_the_command_ends_with_3_when_kafka_ends_by_itself(tmp_path: Path) -> No
         assert command.wait(END_S) == 3
         assert command.stderr is not None
         assert "Kafka ended by itself" in command.stderr.read()
+
+
+async def copies(bootstrap: str) -> dict[str, set[int]]:
+    """How many copies the partitions of each topic have."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        return {
+            one["topic"]: {len(part["replicas"]) for part in one["partitions"]} for one in await admin.describe_topics()
+        }
+    finally:
+        await admin.close()
+
+
+async def setting(bootstrap: str, topic: str, name: str) -> str:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        described = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+        return {entry[0]: str(entry[1]) for entry in described[0].resources[0][4]}[name]
+    finally:
+        await admin.close()
+
+
+async def the_command_goes_on_with_it_and_none_outlives_it(data: Path | None, prefix: str) -> None:
+    """Starting three nodes costs half a minute on a busy machine, so the kept folder is not made twice."""
+    first = free_port()
+    while any(refusal(first + more) for more in (1, 2)):
+        first = free_port()
+    with command_broker("--nodes", "3", "--port", str(first), "--data", str(data)) as command:
+        assert command.stdout is not None
+        bootstrap = ",".join(f"127.0.0.1:{first + more}" for more in range(3))
+        assert command.stdout.readline() == f"ready: Apache Kafka on {bootstrap}; topics kept in {data}\n"
+        pids = [int(command.stdout.readline().rsplit(" ", 1)[1]) for _ in range(3)]
+        assert command.stdout.readline() == f"  export SLUICEGATE_BOOTSTRAP={bootstrap}\n"
+        assert (await inspect(bootstrap, prefix)).partitions == 2
+        os.kill(pids[1], signal.SIGKILL)
+        assert command.stderr is not None
+        while "node 2 ended by itself, the others go on" not in command.stderr.readline():
+            pass
+        children = psutil.Process(command.pid).children()
+        command.kill()
+        for one in children:
+            wait_until_gone(one.pid)
+
+
+async def test_three_nodes_keep_three_copies_go_on_without_one_and_come_back(tmp_path: Path, prefix: str) -> None:
+    config = BrokerConfig(data=tmp_path / "data")
+    said: list[str] = []
+    with Cluster(config, said.append) as cluster:
+        assert [line for line in said if "has joined" in line][2:]
+        await apply(cluster.bootstrap, prefix, 2)
+        found = await copies(cluster.bootstrap)
+        assert {topic: found[topic] for topic in found if topic.startswith(prefix)} == {
+            topic: {3} for topic in found if topic.startswith(prefix)
+        }
+        assert await setting(cluster.bootstrap, f"{prefix}state", "min.insync.replicas") == "2"
+        cluster.kill(2)
+        assert cluster.running == (1, 3)
+        assert (await inspect(cluster.bootstrap, prefix)).partitions == 2
+        with pytest.raises(ConfigurationError, match="in use by another broker"):
+            Cluster(config).start()
+        cluster.start(2)
+        assert live_nodes(cluster.nodes[1].address.port) >= {2}
+    assert not any(node.running for node in cluster.nodes)
+    with pytest.raises(ConfigurationError, match=r"with 3 nodes and cannot be used by .* with 1 node"):
+        Broker(config).start()
+    await the_command_goes_on_with_it_and_none_outlives_it(config.data, prefix)
+
+
+def test_each_port_of_three_nodes_is_looked_at(tmp_path: Path) -> None:
+    first = free_port()
+    while any(refusal(first + more) for more in (1, 2)):
+        first = free_port()
+    with (
+        socket.create_server(("127.0.0.1", first + 2)),
+        pytest.raises(
+            ConfigurationError, match=rf"127\.0\.0\.1:{first + 2} for node 3: Address already in use.*--port"
+        ),
+    ):
+        Cluster(BrokerConfig(port=first, data=tmp_path / "data")).start()
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_command_refuses_other_counts_of_nodes_and_folders_made_otherwise_with_2(tmp_path: Path) -> None:
+    with command_broker("--nodes", "2") as two:
+        assert two.wait(END_S) == 2
+        assert two.stderr is not None
+        assert "'2' is not one of '1', '3'" in two.stderr.read()
+    (tmp_path / MARKER).write_text(MARKER_TEXT)
+    with command_broker("--port", str(free_port()), "--data", str(tmp_path)) as old:
+        assert old.wait(END_S) == 2
+        assert old.stderr is not None
+        assert "was made by Apache Kafka 4.3.1 with 1 node and cannot be used by" in old.stderr.read()
+    assert [path.name for path in tmp_path.iterdir()] == [MARKER]
+    assert (tmp_path / MARKER).read_text() == MARKER_TEXT

@@ -74,7 +74,7 @@ def ready_jars(say: Callable[[str], None]) -> list[Path]:
 def _fetch(missing: list[Jar], total: int, cache: Path, say: Callable[[str], None]) -> None:
     if not missing:
         return  # another process fetched them while we waited for it
-    say(f"fetching Apache Kafka {_kafka_version()}: {len(missing)} of {total} jars, once, into {cache}")
+    say(f"fetching Apache Kafka {kafka_version()}: {len(missing)} of {total} jars, once, into {cache}")
     pool = ThreadPoolExecutor(FETCHES_AT_ONCE, thread_name_prefix="fetch-jar")
     try:
         for count, _ in enumerate(pool.map(lambda jar: _fetch_one(jar, cache), missing), start=1):
@@ -82,7 +82,7 @@ def _fetch(missing: list[Jar], total: int, cache: Path, say: Callable[[str], Non
                 say(f"  {count} of {len(missing)} jars")
     except (OSError, RuntimeError) as error:
         raise ConfigurationError(
-            f"cannot fetch Apache Kafka {_kafka_version()} ({len(missing)} of its {total} jars are not in {cache}): "
+            f"cannot fetch Apache Kafka {kafka_version()} ({len(missing)} of its {total} jars are not in {cache}): "
             f"{type(error).__name__} while asking the Maven repository; the network is needed this once, so mend it "
             f"and start again, or {OWN_KAFKA}"
         ) from error
@@ -112,8 +112,9 @@ def _fetch_one(jar: Jar, cache: Path) -> None:
     context.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
 
 
-def _kafka_version() -> str:
-    return next(jar.version for jar in locked_jars() if jar.artifact == "kafka-clients")
+def kafka_version() -> str:
+    """The version of Apache Kafka that is locked."""
+    return next(jar.version for jar in locked_jars() if jar.artifact == "kafka_2.13")
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import socket
 import struct
+from collections.abc import Iterator
+from typing import BinaryIO
 
 from streams.errors import ConfigurationError
 from streams.runtime.broker.config import HOST
@@ -13,6 +15,7 @@ from streams.runtime.broker.config import HOST
 # is down could otherwise be given the broker's own port, and the broker could not come back
 CHOOSE_FROM = range(15_000, 32_000)
 CHOOSE_ATTEMPTS = 100
+PORT_MAX = 65_535
 ANSWER_TIMEOUT_S = 2.0
 
 # Metadata, version 1, correlation id 1, no client id, an empty list of topics
@@ -40,13 +43,50 @@ def refusal(port: int) -> str | None:
     return None
 
 
-def answers(port: int) -> bool:
-    """Whether a broker there takes requests and counts itself among the live ones (a listening socket says neither)."""
+def ports(first: int | None, count: int, taken: frozenset[int] = frozenset()) -> list[int]:
+    """`first` and those that follow it; without a first one, so many free ones. Raises ConfigurationError."""
+    if first is None:
+        chosen: list[int] = []
+        while len(chosen) < count:
+            chosen.append(free_port(taken | {*chosen}))
+        return chosen
+    if first + count - 1 > PORT_MAX:
+        raise ConfigurationError(
+            f"{count} nodes need {count} ports from {first} on, and there is none after {PORT_MAX}; choose a lower one "
+            "with --port"
+        )
+    return list(range(first, first + count))
+
+
+def live_nodes(port: int) -> frozenset[int]:
+    """The numbers of the nodes that the broker there takes for live; none when it takes no requests (yet)."""
     try:
         with socket.create_connection((HOST, port), timeout=ANSWER_TIMEOUT_S) as connection:
             connection.sendall(struct.pack(">i", len(METADATA_REQUEST)) + METADATA_REQUEST)
             with connection.makefile("rb") as stream:
-                head = stream.read(12)  # length, correlation id, number of live brokers
-    except OSError:
-        return False
-    return len(head) == 12 and int(struct.unpack(">iii", head)[2]) > 0
+                return frozenset(_broker_numbers(stream))
+    except (OSError, EOFError):
+        return frozenset()
+
+
+def answers(port: int) -> bool:
+    """Whether a broker there takes requests and knows a live one (a listening socket says neither)."""
+    return bool(live_nodes(port))
+
+
+def _broker_numbers(stream: BinaryIO) -> Iterator[int]:
+    """Of a Metadata response, version 1: length, correlation id, then an array of number, host, port, rack."""
+
+    def read(form: str) -> int:
+        wanted = struct.calcsize(form)
+        data = stream.read(wanted)
+        if len(data) < wanted:
+            raise EOFError
+        return int(struct.unpack(form, data)[0])
+
+    read(">i"), read(">i")
+    for _ in range(read(">i")):
+        yield read(">i")
+        stream.read(read(">h"))
+        read(">i")
+        stream.read(max(0, read(">h")))  # -1: no rack

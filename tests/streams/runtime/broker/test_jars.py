@@ -15,7 +15,7 @@ def test_the_lock_holds_coordinates_and_hashes_and_no_addresses() -> None:
         re.fullmatch(r"[0-9a-f]{64}  [\w.-]+:[\w.-]+:[\w.-]+", line) for line in LOCK_FILE.read_text().splitlines()
     )
     jars = locked_jars()
-    assert len(jars) == len({(jar.group, jar.artifact) for jar in jars}) == 46
+    assert len(jars) == len({(jar.group, jar.artifact) for jar in jars}) == 42
     assert (
         Jar("org.apache.kafka", "kafka_2.13", "4.0.2", next(j.sha256 for j in jars if j.artifact == "kafka_2.13"))
         in jars
@@ -37,7 +37,7 @@ def test_a_jar_is_intact_only_with_the_locked_hash(tmp_path: Path) -> None:
 def test_jars_in_the_cache_are_used_without_a_word() -> None:
     ready_jars(lambda text: None)  # the first start on this machine fetches them
     said: list[str] = []
-    assert len(ready_jars(said.append)) == 46
+    assert len(ready_jars(said.append)) == 42
     assert said == []
 
 
