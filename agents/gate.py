@@ -10,7 +10,7 @@ from streams.path import Snapshot, decide
 from streams.runtime.app import stream_topic
 from streams.runtime.lanes import Lanes
 from streams.runtime.settings import Role, Worker
-from streams.runtime.stage import Batch
+from streams.runtime.stage import Batch, Fill
 from streams.window import IDS_MAX, Window
 
 NAME = "gate"
@@ -28,10 +28,11 @@ class GateStage:
         self._window.restore((value for slot, value in changelog.items() if slot.startswith(_WINDOW)), now_ms)
 
     def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
-        decided = decide(fetched, now_ms, self._policies, self._window)
+        decided, evicted = decide(fetched, now_ms, self._policies, self._window), self._window.evicted
         change = self._window.commit(decided.remembered, now_ms)
         changelog = {f"{_WINDOW}{change.slot}": change.value} if change else {}
-        return Batch(decided.records, changelog, decided.earliest_deadline_ms)
+        fill = Fill(len(self._window), self._window.ids_max, self._window.evicted - evicted)
+        return Batch(decided.records, changelog, decided.earliest_deadline_ms, decided.observed, fill)
 
 
 def role(group: str, policies: Snapshot, ids_max: int = IDS_MAX) -> Role:

@@ -13,25 +13,32 @@ import sys
 import threading
 from pathlib import Path
 
+import structlog
+
 from agents import gate
 from streams.errors import SluicegateError
 from streams.runtime import logs, policies, topics
+from streams.runtime.metrics import Meter
+from streams.runtime.metrics_board import Board
 from streams.runtime.process import work
 from streams.runtime.settings import Kafka, Worker
 from streams.window import IDS_MAX
 
+log = structlog.get_logger()
+
 ROLES = (gate.NAME,)
+NAMES_MAX = 50  # in one line of the log
 
 
 def main(arguments: list[str]) -> int:
     """The exit code of the process, when it ends in an orderly way."""
     given = _parser().parse_args(arguments)
-    logs.configure(given.role)
+    logs.configure(given.role, given.log_format)
     _end_with_the_supervisor()
     try:
         asyncio.run(_run(given))
     except SluicegateError as error:
-        sys.stderr.write(f"sluicegate: {error}\n")
+        logs.last_words(str(error))
         return error.exit_code
     return 0
 
@@ -43,7 +50,11 @@ async def _run(given: argparse.Namespace) -> None:
     for warning in found.warnings:
         logs.warn(warning)
     role = gate.role(given.group, snapshot, given.window_ids)
-    await work(Worker(kafka, role, given.data, found.partitions), gate.wire)
+    names = [policy.name for policy in snapshot.by_index]
+    log.info("policies loaded", count=len(names), policies=names[:NAMES_MAX])
+    meter = Meter(Board.given(), list(snapshot.by_workflow))
+    meter.budgets(snapshot)
+    await work(Worker(kafka, role, given.data, found.partitions), gate.wire, meter)
 
 
 def _end_with_the_supervisor() -> None:
@@ -71,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--policies", required=True, type=Path)
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--window-ids", type=int, default=IDS_MAX)
+    parser.add_argument("--log-format", choices=("console", "json"), default="console")
     return parser
 
 

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from schemas.decision import Decision, Successor
+from streams.metrics import Observed
 
 Input = Literal["decisions", "successors"]
 Output = Literal["commands", "reviews", "exceptions"]
@@ -88,6 +89,7 @@ class Decided:
     gated_at_ms: int
     earliest_deadline_ms: int | None  # of the commands in it; None without any
     counts: dict[tuple[str, Output, str], int]  # (workflow or "", output, reason)
+    observed: Observed = field(compare=False)  # for the metrics, once it is committed
 
 
 @dataclass(slots=True)

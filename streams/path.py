@@ -20,6 +20,7 @@ from streams.boundary import bound
 from streams.freshness import deadlines, drop_stale
 from streams.ingest import ingest
 from streams.latency import measure
+from streams.observe import observe
 from streams.policy import Policy
 from streams.publish import publish
 from streams.window import ROOT_HAS_COMMAND, Window
@@ -80,4 +81,5 @@ def _published(rows: Sequence[Row], now_ms: int, policies: Snapshot, remembered:
         if sent.output == "commands":
             deadline_ms = min(row.deadline_ms, row.final_deadline_ms)
             earliest_ms = deadline_ms if earliest_ms is None else min(earliest_ms, deadline_ms)
-    return Decided(records, remembered, now_ms, earliest_ms, dict(counts))
+    observed = observe(rows, policies.by_index, counts)
+    return Decided(records, remembered, now_ms, earliest_ms, dict(counts), observed)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 
 import pytest
 
 from streams.runtime.broker import Broker, BrokerConfig
+
+# workers of several tests, and of several people, share this machine; what tests a metrics port names one
+os.environ["SLUICEGATE_METRICS_PORT"] = "0"
 
 # a killed member of a group is noticed after a second, not after six
 QUICK_GROUPS = {"group.min.session.timeout.ms": "1000"}

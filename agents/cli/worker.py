@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -13,16 +14,25 @@ from agents.cli.client import quiet_client_logs
 from agents.cli.options import bootstrap_option, prefix_option
 from agents.supervisor import Child, supervise
 from streams.errors import ConfigurationError
-from streams.runtime import policies, topics
+from streams.runtime import logs, policies, topics
+from streams.runtime.metrics_board import Board
+from streams.runtime.metrics_http import Exporter, Watched
 from streams.window import IDS_MAX
 
 ROLES = ("gate",)
+METRICS_PORT = 9464  # where exporters of applications are looked for
 
 
 @click.command(
     epilog="""\b
 Examples:
   sluicegate worker --policies policies/      one worker; start more of them, anywhere, to share the partitions
+  sluicegate worker --policies policies/ --metrics-port 9465      a second one on the same machine
+  curl -s 127.0.0.1:9464/readyz | jq          what each role and partition waits for
+
+One port serves Prometheus at /metrics, and /healthz (the supervisor lives) and /readyz (503 until every role has its
+partitions and its policies, and makes progress). It asks for no password and names your workflows, therefore loopback
+is the default; in a container, where the scraper comes from outside, use --metrics-host 0.0.0.0.
 
 All workers on the same topics belong into one consumer group: two groups at once would decide everything twice.
 
@@ -52,10 +62,76 @@ owner of the partition does: kill it as you like, nothing is lost and nothing is
     show_default=True,
     help="How many ids each partition remembers against repeats.",
 )
+@click.option(
+    "--metrics-port",
+    envvar="SLUICEGATE_METRICS_PORT",
+    type=click.IntRange(0, 65535),
+    default=METRICS_PORT,
+    show_default=True,
+    show_envvar=True,
+    help="Serves /metrics, /healthz and /readyz; 0 for none. Each worker on a machine needs its own.",
+)
+@click.option(
+    "--metrics-host",
+    envvar="SLUICEGATE_METRICS_HOST",
+    default="127.0.0.1",
+    show_default=True,
+    show_envvar=True,
+    help="The address that the port is opened at.",
+)
+@click.option(
+    "--log-format",
+    envvar="SLUICEGATE_LOG_FORMAT",
+    type=click.Choice(["console", "json"]),
+    default="console",
+    show_default=True,
+    show_envvar=True,
+    help="Lines for people, or an object a line. A line per event that matters, none per decision.",
+)
 def worker(
-    bootstrap: str, prefix: str, roles: str, folder: Path, group: str | None, data: Path | None, window_ids: int
+    bootstrap: str,
+    prefix: str,
+    roles: str,
+    folder: Path,
+    group: str | None,
+    data: Path | None,
+    window_ids: int,
+    metrics_port: int,
+    metrics_host: str,
+    log_format: str,
 ) -> None:
     """Run the gate: every decision becomes a command, a review or an exception, exactly once."""
+    wanted = _roles(roles, group)
+    # what would refuse every child's start is said once, here
+    policies.load(folder)
+    watched = [Watched(role, Board.make()) for role in wanted]
+    with Exporter(metrics_host, metrics_port, watched) if metrics_port else nullcontext():
+        quiet_client_logs()
+        asyncio.run(topics.require(bootstrap, prefix))
+        if log_format == "json":
+            logs.configure("supervisor", log_format)
+        with tempfile.TemporaryDirectory(prefix="sluicegate-worker-") as scratch:
+            children = [
+                Child(
+                    role,
+                    [
+                        f"--bootstrap={bootstrap}",
+                        f"--prefix={prefix}",
+                        f"--group={group or prefix + role}",
+                        f"--policies={folder}",
+                        f"--data={data or scratch}",
+                        f"--window-ids={window_ids}",
+                        f"--log-format={log_format}",
+                    ],
+                    {},
+                )
+                for role in wanted
+            ]
+            code = asyncio.run(supervise(children, watched=watched))
+    sys.exit(code)
+
+
+def _roles(roles: str, group: str | None) -> list[str]:
     wanted = [role.strip() for role in roles.split(",") if role.strip()]
     if not wanted:
         raise ConfigurationError(f"--roles: found nothing, expected {', '.join(ROLES)}")
@@ -64,25 +140,4 @@ def worker(
             raise ConfigurationError(f"--roles: found {role!r}, expected {', '.join(ROLES)}")
     if group and len(wanted) != 1:
         raise ConfigurationError("--group names the group of one role; give one role with it")
-    # what would refuse every child's start is said once, here
-    policies.load(folder)
-    quiet_client_logs()
-    asyncio.run(topics.require(bootstrap, prefix))
-    with tempfile.TemporaryDirectory(prefix="sluicegate-worker-") as scratch:
-        children = [
-            Child(
-                role,
-                [
-                    f"--bootstrap={bootstrap}",
-                    f"--prefix={prefix}",
-                    f"--group={group or prefix + role}",
-                    f"--policies={folder}",
-                    f"--data={data or scratch}",
-                    f"--window-ids={window_ids}",
-                ],
-                {},
-            )
-            for role in wanted
-        ]
-        code = asyncio.run(supervise(children))
-    sys.exit(code)
+    return wanted

@@ -57,7 +57,8 @@ def run(config: DemoConfig, say: Callable[[str], None], report: Callable[[Result
         _topics(broker.bootstrap)
         worker_log = scratch / "worker.log"
         arguments = ["worker", "--policies", str(POLICIES), "--bootstrap", broker.bootstrap, "--prefix", DEFAULT_PREFIX]
-        worker = stack.enter_context(running([*arguments, "--data", str(scratch / "worker")], worker_log))
+        arguments += ["--data", str(scratch / "worker"), "--metrics-port", "0"]
+        worker = stack.enter_context(running(arguments, worker_log))
 
         def check() -> None:
             if worker.poll() is not None:

@@ -11,18 +11,21 @@ the stage and the producer are thrown away and the hand-over starts again, so th
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import structlog
 from aiokafka import TopicPartition
 
-from streams.batch import OUTPUTS, Fetched
+from streams.batch import OUTPUTS
 from streams.errors import PromiseBroken
+from streams.runtime.delivered import Delivered as Delivered  # for the transport, which knows it as the lane's
 from streams.runtime.failpoints import reach
 from streams.runtime.lookup import Lookup
+from streams.runtime.metrics import Meter
+from streams.runtime.metrics_board import Board
 from streams.runtime.settings import (
     BATCH_BYTES_MAX,
     BATCH_RECORDS_MAX,
@@ -45,16 +48,6 @@ _OFFSETS = "offsets/"
 State = Literal["hand-over", "open", "closed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """A fetched batch and where it stands: the consumer read on from `base` and will read on at `next`."""
-
-    fetched: Fetched
-    base: int
-    next: int
-    size_bytes: int  # of its keys and values
-
-
 class Seeker(Protocol):
     """The consumer, as far as a lane moves it."""
 
@@ -73,6 +66,7 @@ class Lane:
         seeker: Seeker,
         clock_ms: Callable[[], int],
         changed: asyncio.Event,
+        meter: Meter | None = None,
     ) -> None:
         self.number = number
         self.state: State = "hand-over"
@@ -84,6 +78,9 @@ class Lane:
         self._seeker = seeker
         self._clock_ms = clock_ms
         self._changed = changed  # tells the fetcher that this lane takes records again
+        self._meter = meter or Meter(Board.private())
+        self._closed_ms: int | None = clock_ms()  # since when it is not open
+        self._taken_ms: int | None = None  # when the oldest record of the open transaction came
         self._pending: deque[Delivered] = deque()
         self._pending_records = 0
         self._pending_bytes = 0
@@ -109,6 +106,12 @@ class Lane:
     def busy(self) -> bool:
         """Whether something should be happening here."""
         return self.state == "hand-over" or bool(self._pending)
+
+    @property
+    def waits_since_ms(self) -> int | None:
+        """When the oldest record that waits here came, or since when this lane is not open; None if nothing waits."""
+        came = [one for one in (self._closed_ms, self._taken_ms) if one is not None]
+        return min(came + [delivered.came_ms for delivered in self._pending], default=None)
 
     def position(self, partition: TopicPartition) -> int | None:
         """The next offset that this lane wants of an input, once it is open."""
@@ -162,6 +165,8 @@ class Lane:
         self.state = "closed"
 
     def _forget(self) -> None:
+        self._closed_ms = self._clock_ms() if self.waits_since_ms is None else self.waits_since_ms
+        self._taken_ms = None
         self.state = "hand-over"
         self._pending.clear()
         self._pending_records = self._pending_bytes = 0
@@ -216,7 +221,8 @@ class Lane:
         for partition in self.partitions:
             await self._seeker.seek_to(partition, committed[partition])
         self._expected = {partition: committed[partition] for partition in self.partitions}
-        self.state, self.waits_for, self._told = "open", None, None
+        self.state, self.waits_for, self._told, self._closed_ms = "open", None, None, None
+        self._meter.handed_over()
         self.progress += 1
         self._changed.set()
         log.info("partition ready", partition=self.number, offsets=[committed[p] for p in self.partitions])
@@ -265,7 +271,11 @@ class Lane:
                     f"{delivered.fetched.topic}/{self.number} holds offset {delivered.fetched.offsets[0]} where the "
                     f"group has committed {delivered.base}: the topic was made again. Use another --prefix or --group"
                 )
-        batch = stage.decide([delivered.fetched for delivered in taken], self._clock_ms())
+        self._taken_ms = min(delivered.came_ms for delivered in taken)
+        fetched = [delivered.fetched for delivered in taken]
+        started_s = time.perf_counter()
+        batch = stage.decide(fetched, self._clock_ms())
+        decided_s = time.perf_counter()
         offsets = {
             TopicPartition(delivered.fetched.topic, delivered.fetched.partition): delivered.next for delivered in taken
         }
@@ -275,4 +285,13 @@ class Lane:
         state, mine = self._worker.kafka.topic("state"), f"{self._worker.role.name}/{self.number}/"
         records += [Outgoing(state, (mine + slot).encode(), value) for slot, value in changelog.items()]
         deadline_ms = batch.earliest_deadline_ms
-        await transactions.commit(records, offsets, lambda: deadline_ms is not None and self._clock_ms() >= deadline_ms)
+        try:
+            await transactions.commit(
+                records, offsets, lambda: deadline_ms is not None and self._clock_ms() >= deadline_ms
+            )
+        except (Late, Fenced, Failed, Denied) as error:
+            self._meter.ended(type(error).__name__.lower())
+            raise
+        spent_s = (decided_s - started_s, time.perf_counter() - decided_s)
+        self._meter.committed(fetched, batch, *spent_s, now_s=self._clock_ms() / 1000)
+        self._taken_ms = None

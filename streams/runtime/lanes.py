@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from streams.errors import PromiseBroken
 from streams.runtime.lane import Delivered, Lane, Seeker
 from streams.runtime.lookup import Lookup
+from streams.runtime.metrics import Meter
 from streams.runtime.settings import RELEASE_S, Worker
 
 log = structlog.get_logger()
@@ -20,7 +21,12 @@ class Lanes:
     """What the consumer tells about the assignment ends here; what it fetches goes through here to its lane."""
 
     def __init__(
-        self, worker: Worker, lookup: Lookup, clock_ms: Callable[[], int], die: Callable[[BaseException], None]
+        self,
+        worker: Worker,
+        lookup: Lookup,
+        clock_ms: Callable[[], int],
+        die: Callable[[BaseException], None],
+        meter: Meter | None = None,
     ) -> None:
         self.worker = worker
         self.changed = asyncio.Event()  # a lane began to take records
@@ -28,6 +34,7 @@ class Lanes:
         self._lookup = lookup
         self._clock_ms = clock_ms
         self._die = die
+        self._meter = meter
         self._lanes: dict[int, Lane] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
@@ -53,7 +60,7 @@ class Lanes:
                 )
                 return
         for number in sorted(numbers):
-            lane = Lane(number, self.worker, self._lookup, seeker, self._clock_ms, self.changed)
+            lane = Lane(number, self.worker, self._lookup, seeker, self._clock_ms, self.changed, self._meter)
             task = asyncio.create_task(lane.run(), name=f"lane-{number}")
             task.add_done_callback(self._ended)
             self._lanes[number], self._tasks[number] = lane, task

@@ -33,14 +33,16 @@ class _OneLine(logging.Handler):
         structlog.get_logger().warning(" ".join(message.split())[:400], library=record.name.partition(".")[0])
 
 
-def configure(role: str) -> None:
-    """Sets up this process's logs; every line names the role."""
+def configure(role: str, form: str = "console") -> None:
+    """Sets up this process's logs, as `console` or `json`; every line names the role."""
+    as_json = form == "json"
+    as_text = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0),
+            structlog.processors.JSONRenderer() if as_json else as_text,
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -48,6 +50,15 @@ def configure(role: str) -> None:
     structlog.contextvars.bind_contextvars(role=role)
     logging.root.handlers[:] = [_OneLine(logging.WARNING)]
     logging.root.setLevel(logging.WARNING)
+
+
+def last_words(why: str) -> None:
+    """One line that says why something ended: for a person `sluicegate: why`, or like all other lines as JSON."""
+    if isinstance(structlog.get_config()["processors"][-1], structlog.processors.JSONRenderer):
+        structlog.get_logger().error(why)
+    else:
+        sys.stderr.write(f"sluicegate: {why}\n")
+    sys.stderr.flush()
 
 
 def warn(event: str) -> None:

@@ -19,9 +19,12 @@ from typing import Any, NoReturn
 import structlog
 
 from streams.errors import SluicegateError
+from streams.runtime import logs
 from streams.runtime.app import make_app
+from streams.runtime.health import Health
 from streams.runtime.lanes import Lanes
 from streams.runtime.lookup import Lookup
+from streams.runtime.metrics import Meter
 from streams.runtime.settings import DRAIN_S, Worker
 from streams.runtime.watchdog import Watchdog, watch_loop
 
@@ -43,12 +46,11 @@ def die(error: BaseException) -> NoReturn:
     why = str(error) if isinstance(error, SluicegateError) else f"unexpected {type(error).__name__}: {error}"
     if not isinstance(error, SluicegateError):
         sys.excepthook(type(error), error, error.__traceback__)
-    sys.stderr.write(f"sluicegate: {why}\n")
-    sys.stderr.flush()
+    logs.last_words(why)
     os._exit(code)
 
 
-async def work(worker: Worker, wire: WiresAgents) -> None:
+async def work(worker: Worker, wire: WiresAgents, meter: Meter) -> None:
     """Runs the role until SIGTERM or SIGINT, then drains. Does not return when something goes wrong: see `die`."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -56,12 +58,14 @@ async def work(worker: Worker, wire: WiresAgents) -> None:
         loop.add_signal_handler(name, stop.set)
     watch_loop(loop, die)
     lookup, watching = Lookup(worker.kafka), Lookup(worker.kafka)
-    lanes = Lanes(worker, lookup, clock_ms, die)
+    lanes = Lanes(worker, lookup, clock_ms, die, meter)
+    watchdog = Watchdog(lanes, watching)
     app = make_app(worker, lanes)
     wire(app, worker, lanes)
     tasks = [
         asyncio.create_task(_serve(app)),
-        asyncio.create_task(Watchdog(lanes, watching).run()),
+        asyncio.create_task(watchdog.run()),
+        asyncio.create_task(Health(lanes, watchdog, meter, clock_ms).run()),
     ]
     for task in tasks:
         task.add_done_callback(_ended)

@@ -6,6 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from streams.batch import Fetched, Sent
+from streams.metrics import Observed
+
+
+class Fill(NamedTuple):
+    """How full a stage's memory is, and how much of what it should still know this batch made it forget."""
+
+    ids: int
+    ids_max: int
+    evicted: int
 
 
 class Batch(NamedTuple):
@@ -14,6 +23,8 @@ class Batch(NamedTuple):
     records: Sequence[Sent]
     changelog: Mapping[str, bytes]  # `<store>/<slot>` -> value
     earliest_deadline_ms: int | None  # past it the batch has to be decided again
+    observed: Observed | None = None  # for the metrics, like `fill`
+    fill: Fill | None = None
 
 
 class Stage(Protocol):

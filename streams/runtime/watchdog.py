@@ -55,10 +55,10 @@ class Watchdog:
     lanes: Lanes
     lookup: Lookup
     answers: bool = True  # whether the broker answered when it was last asked
+    ends: dict[TopicPartition, int] = field(default_factory=dict)  # what it answered then
     _busy: dict[int, _Seen] = field(default_factory=dict)
     _fetch: dict[int, _Seen] = field(default_factory=dict)
     _joined: _Seen = field(default_factory=_Seen)
-    _ends: dict[TopicPartition, int] = field(default_factory=dict)
     _suspects: list[tuple[Lane, TopicPartition, int]] = field(default_factory=list)  # the int is the lane's position
 
     async def run(self) -> None:
@@ -76,7 +76,7 @@ class Watchdog:
         partitions = [partition for lane in self.lanes for partition in lane.partitions]
         first = TopicPartition(self.lanes.worker.kafka.topic(self.lanes.worker.role.inputs[0]), 0)
         try:
-            self._ends = await self.lookup.ends(partitions or [first])
+            self.ends = await self.lookup.ends(partitions or [first])
         except Failed as error:
             if self.answers:
                 log.warning("waiting", waits_for=f"the broker at {self.lanes.worker.kafka.bootstrap}", why=str(error))
@@ -108,7 +108,7 @@ class Watchdog:
         behind = [
             (partition, position)
             for partition in lane.partitions
-            if (position := lane.position(partition)) is not None and self._ends.get(partition, 0) > position
+            if (position := lane.position(partition)) is not None and self.ends.get(partition, 0) > position
         ]
         mark = (lane.progress, self.answers, *behind)
         fetch_ticks = self._fetch.setdefault(lane.number, _Seen()).look(mark)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from agents.supervisor import Child, Limits, supervise
+from streams.runtime.metrics_board import Board
+from streams.runtime.metrics_http import Watched
 
 QUICK = Limits(restarts_max=3, restarts_window_s=600.0, backoff_s=(0.0,), stop_s=0.5)
 # notes each life in a file, then does what it is told
@@ -113,3 +115,32 @@ async def test_when_one_role_gives_up_the_others_are_ended_too(tmp_path: Path) -
     both = [child(tmp_path / "a", "sleep", role="other"), child(tmp_path / "b", "2")]
     assert await supervise(both, QUICK) == 2
     assert all(not alive(tmp_path / name) for name in "ab" if lives(tmp_path / name))
+
+
+COUNTS = """
+import sys
+from streams.runtime.metrics_board import Board
+Board.given().numbers("hand_overs")[0] += 1
+sys.exit(4)
+"""
+
+
+async def test_every_life_counts_on_the_same_board_and_restarts_are_counted() -> None:
+    seen = Watched("gate", Board.make())
+    counting = Child("gate", [], {}, (sys.executable, "-c", COUNTS))
+    assert await supervise([counting], QUICK, [seen]) == 4
+    assert (seen.restarts, seen.running) == (3, False)
+    assert seen.state == "ended with exit code 4"
+    assert seen.board.read()["hand_overs", ()].tolist() == [4.0]
+
+
+async def test_while_it_runs_and_when_it_is_told_to_stop_it_says_so(tmp_path: Path) -> None:
+    seen = Watched("gate", Board.make())
+    task = asyncio.create_task(supervise([child(tmp_path / "n", "deaf")], QUICK, [seen]))
+    await appeared(tmp_path / "n.deaf")
+    assert seen.running
+    os.kill(os.getpid(), signal.SIGTERM)
+    while seen.running:
+        await asyncio.sleep(0.01)
+    assert seen.state == "is stopping"
+    assert await task == 4

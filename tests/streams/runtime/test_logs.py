@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -34,3 +35,24 @@ def test_a_library_is_heard_once_in_a_while_in_one_line() -> None:
     assert len([line for line in lines if "it failed (ValueError: two lines)" in line]) == 1
     assert not any("not said" in line or "Traceback" in line for line in lines)
     assert all("library=aiokafka" in line for line in lines)
+
+
+AS_JSON = """
+import structlog
+from streams.runtime import logs
+logs.last_words("before it is set up")
+logs.configure("gate", "json")
+structlog.get_logger().info("partition ready", partition=3, offsets=[1, 2])
+logs.last_words("it is over")
+"""
+
+
+def test_as_json_every_line_is_an_object_with_role_level_and_time() -> None:
+    done = subprocess.run([sys.executable, "-c", AS_JSON], capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
+    plain, *lines = done.stderr.splitlines()
+    assert plain == "sluicegate: before it is set up"
+    ready, over = map(json.loads, lines)
+    assert ready.keys() == {"event", "level", "timestamp", "role", "partition", "offsets"}
+    assert (ready["event"], ready["level"], ready["role"]) == ("partition ready", "info", "gate")
+    assert (over["event"], over["level"]) == ("it is over", "error")

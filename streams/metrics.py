@@ -1,0 +1,212 @@
+"""What is measured: every metric's name, meaning and edges, in one table, and what a batch adds to them.
+
+Two rules bound the number of series whatever the input says. A workflow is a label only if it has a policy; all else
+is `unknown`. A reason is a label only if it stands in `schemas.reasons`. Models, entities and ids are never labels.
+
+Histograms have fixed edges, so that counts of different workers, lives and days can be added. The one edge that moves
+with the policies, the budget, is where the ratio of age to budget is 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.reasons import COMMAND_REASONS, EXCEPTION_REASONS, REVIEW_REASONS
+
+Kind = Literal["counter", "gauge", "histogram"]
+Merge = Literal["sum", "max", "min"]
+Series = Mapping[tuple[str, tuple[str, ...]], NDArray[np.float64]]  # by family and labels
+Merged = dict[tuple[str, tuple[str, ...]], NDArray[np.float64]]  # the same, with the role as the first label
+
+STAGES = ("inference", "producer", "transport", "queue", "gate")
+REASONS = frozenset({*COMMAND_REASONS, *REVIEW_REASONS, *EXCEPTION_REASONS})
+UNKNOWN = "unknown"
+WORKFLOWS_MAX = 2_000  # with labels of their own, about 40 series each; what comes beyond them is `unknown` too
+
+# from what the gate itself takes to what a forgotten queue does
+LATENCY_EDGES_S = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    5,
+    10,
+    30,
+    60,
+    300,
+    900,
+    3600,
+    86400,
+)
+RATIO_EDGES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.5, 2.0, 5.0, 10.0)
+WORK_EDGES_S = (0.001, 0.002, 0.004, 0.006, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.25, 0.5, 1, 5, 20)
+SIZE_EDGES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric. `merge` says what several processes that have the same series make together."""
+
+    name: str  # without `sluicegate_` and without `_total`
+    kind: Kind
+    about: str
+    labels: tuple[str, ...] = ()
+    edges: tuple[float, ...] = ()
+    merge: Merge = "sum"
+
+    @property
+    def width(self) -> int:
+        """How many numbers a series of it is: a histogram has one more bin than edges, and its sum."""
+        return len(self.edges) + 2 if self.kind == "histogram" else 1
+
+    def together(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The same series of two processes as one."""
+        if self.merge == "sum":
+            return one + other
+        return np.maximum(one, other) if self.merge == "max" else np.minimum(one, other)
+
+
+_ALL = (
+    Family("decisions", "counter", "Records read from an input and answered, committed.", ("input",)),
+    Family(
+        "dispositions", "counter", "Answers committed, by output and first reason.", ("workflow", "output", "reason")
+    ),
+    Family(
+        "stage_seconds",
+        "histogram",
+        "Where the age of a decision went. A stage whose end is not known is counted to the next one.",
+        ("stage",),
+        LATENCY_EDGES_S,
+    ),
+    Family(
+        "decision_age_seconds",
+        "histogram",
+        "Age of the information when decided: gated_at_ms - observed_at_ms. Without repeats and unreadable input.",
+        ("workflow",),
+        LATENCY_EDGES_S,
+    ),
+    Family(
+        "age_budget_ratio",
+        "histogram",
+        "The same age divided by the policy's freshness budget: at 1 it was too late.",
+        ("workflow",),
+        RATIO_EDGES,
+    ),
+    Family("batch_records", "histogram", "Input records of one committed transaction.", (), SIZE_EDGES),
+    Family("decide_seconds", "histogram", "Time of the pure path for one committed batch.", (), WORK_EDGES_S),
+    Family("transaction_seconds", "histogram", "Begin to commit of one committed transaction.", (), WORK_EDGES_S),
+    Family(
+        "transactions",
+        "counter",
+        "Transactions by their end: committed; late (a deadline passed: decided again); failed, fenced, denied (the "
+        "partition is handed over again).",
+        ("result",),
+    ),
+    Family("hand_overs", "counter", "Partition numbers taken over, or over again after a failed transaction."),
+    Family("evicted_ids", "counter", "Living ids forgotten because the window was full: repeats of them are not seen."),
+    Family("window_ids", "gauge", "Ids remembered against repeats.", ("partition",), merge="max"),
+    Family("window_ids_max", "gauge", "How many of them a partition may remember.", merge="max"),
+    Family(
+        "lag_seconds",
+        "gauge",
+        "How long the oldest record that is not decided yet has waited since it reached the broker; 0 when the worker "
+        "holds none. While a partition is not open (hand-over, broker away): at least since when it is not.",
+        ("partition",),
+        merge="max",
+    ),
+    Family(
+        "lag_offsets",
+        "gauge",
+        "Offsets between what a partition will read next and its last stable offset, asked every 5 s. At least the "
+        "number of records: markers of transactions take offsets too.",
+        ("input", "partition"),
+        merge="max",
+    ),
+    Family(
+        "last_commit_timestamp_seconds",
+        "gauge",
+        "When the last transaction was committed.",
+        ("partition",),
+        merge="max",
+    ),
+    Family("partitions", "gauge", "Partition numbers that this worker owns."),
+    Family("policy_budget_seconds", "gauge", "The freshness budget in force.", ("workflow",), merge="max"),
+)
+FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}
+
+# what the supervisor adds about its children
+_OF_ROLES = (
+    Family("ready", "gauge", "1 if /readyz is content with this role, else 0.", ("role",), merge="min"),
+    Family(
+        "report_age_seconds",
+        "gauge",
+        "How old the child's values are; they stand while a child hangs.",
+        ("role",),
+        merge="max",
+    ),
+    Family("child_restarts", "counter", "How often the child was started again.", ("role",)),
+)
+ROLE_FAMILIES: Mapping[str, Family] = {family.name: family for family in _OF_ROLES}
+BUILD_INFO = Family("build_info", "gauge", "The version that runs.", ("version", "python"))
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts by row and bin, and the sum of each row in the metric's unit."""
+
+    counts: NDArray[np.int64]
+    sums: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What one batch adds, once it is committed. Rows of `stages` are STAGES, rows of the others `workflows`."""
+
+    counts: Mapping[
+        tuple[str, Literal["commands", "reviews", "exceptions"], str], int
+    ]  # dispositions by (workflow or "", output, reason)
+    stages: Histogram
+    workflows: tuple[str, ...]
+    ages: Histogram
+    ratios: Histogram
+
+
+def merge(parts: Iterable[tuple[str, Series]]) -> Merged:
+    """The series of several children as one set, each with its role as the first label."""
+    merged: Merged = {}
+    for role, series in parts:
+        for (name, labels), numbers in series.items():
+            key = (name, (role, *labels))
+            merged[key] = FAMILIES[name].together(merged[key], numbers) if key in merged else numbers
+    return merged
+
+
+def label_of(workflow: str, known: frozenset[str]) -> str:
+    """The workflow as a label: itself if it is one of `known`, else `unknown`."""
+    return workflow if workflow in known else UNKNOWN
+
+
+def reason_label(reason: str) -> str:
+    """The reason as a label: itself if the closed list has it, else `unknown`."""
+    return reason if reason in REASONS else UNKNOWN
+
+
+def histogram(values: NDArray[np.float64], rows: NDArray[np.int64], count: int, edges: tuple[float, ...]) -> Histogram:
+    """Sorts `values` into bins of `edges` (each bin up to and with its edge), in `count` rows."""
+    bins = len(edges) + 1
+    at = rows * bins + np.searchsorted(edges, values, side="left")
+    counts: NDArray[np.int64] = np.bincount(at, minlength=count * bins).reshape(count, bins)
+    sums = np.bincount(rows, weights=values, minlength=count).astype(np.float64)
+    return Histogram(counts, sums)

@@ -1,0 +1,56 @@
+"""Observe: what a decided batch adds to the metrics, computed over columns; nothing here is done per event in Python
+but the reading of the columns from the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.batch import Output, Row
+from streams.metrics import LATENCY_EDGES_S, RATIO_EDGES, STAGES, Observed, histogram
+from streams.policy import Policy
+
+ABSENT = -1  # a stage whose end is not known
+
+
+def observe(rows: Sequence[Row], policies: Sequence[Policy], counts: Mapping[tuple[str, Output, str], int]) -> Observed:
+    """What these rows add. Counted are those that were measured and are no repeats; `counts` is passed on.
+
+    `policies` is by policy index; times of rows are in milliseconds, histograms in seconds. Raises nothing.
+    """
+    measured = [row for row in rows if row.stages and row.stage != "window"]
+    return of_columns(
+        np.array([row.policy for row in measured], dtype=np.int64),
+        np.array([row.age_ms for row in measured], dtype=np.int64),
+        np.array([[ABSENT if ms is None else ms for ms in row.stages] for row in measured], dtype=np.int64)
+        .reshape(-1, len(STAGES))
+        .T,
+        policies,
+        counts,
+    )
+
+
+def of_columns(
+    policy: NDArray[np.int64],
+    ages_ms: NDArray[np.int64],
+    stages_ms: NDArray[np.int64],
+    policies: Sequence[Policy],
+    counts: Mapping[tuple[str, Output, str], int],
+) -> Observed:
+    """The same from columns: policy index and age of each row, and its stages, of shape (5, rows), ABSENT as -1."""
+    present, rows = np.unique(policy, return_inverse=True)
+    in_force = [policies[index] for index in present.tolist()]
+    ages_s = ages_ms / 1000
+    budgets_s = np.array([one.budget_ms / 1000 for one in in_force])
+    known = stages_ms != ABSENT
+    stage = np.broadcast_to(np.arange(len(STAGES))[:, None], stages_ms.shape)
+    return Observed(
+        counts=counts,
+        stages=histogram(stages_ms[known] / 1000, stage[known], len(STAGES), LATENCY_EDGES_S),
+        workflows=tuple(one.workflow for one in in_force),
+        ages=histogram(ages_s, rows, len(in_force), LATENCY_EDGES_S),
+        ratios=histogram(ages_s / budgets_s[rows], rows, len(in_force), RATIO_EDGES),
+    )

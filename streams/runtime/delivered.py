@@ -1,0 +1,22 @@
+"""What the fetcher hands to a lane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streams.batch import Fetched
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A fetched batch and where it stands: the consumer read on from `base` and will read on at `next`."""
+
+    fetched: Fetched
+    base: int
+    next: int
+    size_bytes: int  # of its keys and values
+
+    @property
+    def came_ms(self) -> int:
+        """When the first of it reached the broker; where only producers claim to know, when it was read."""
+        return self.fetched.timestamps_ms[0] if self.fetched.broker_time else self.fetched.read_ms
