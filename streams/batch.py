@@ -45,6 +45,8 @@ class Row(msgspec.Struct, gc=False):
 
     fetched: Fetched
     index: int  # within `fetched`
+    offset: int
+    key: bytes | None
     decision: Decision | Successor | None = None
     refused: Refused | None = None  # an ending that some stage has decided
     stage: str = "ingest"
@@ -60,19 +62,15 @@ class Row(msgspec.Struct, gc=False):
     final_deadline_ms: int = 0  # of all attempts
 
     @property
-    def key(self) -> bytes | None:
-        return self.fetched.keys[self.index]
-
-    @property
     def value(self) -> bytes | None:
         return self.fetched.values[self.index]
 
     @property
-    def offset(self) -> int:
-        return self.fetched.offsets[self.index]
+    def attempt(self) -> int:
+        return self.decision.attempt if type(self.decision) is Successor else 1
 
 
-class Sent(NamedTuple):
+class Sent(msgspec.Struct, frozen=True, gc=False):
     """One record to send; it goes to the partition number that its input came from."""
 
     output: Output

@@ -63,8 +63,10 @@ class Columns:
     def numbers(self, field: str) -> tuple[npt.NDArray[np.float64], Mask]:
         """float64 and where it is absent. Amounts are within 2**53, so no integer is rounded."""
         if (column := self._made.get(f"number:{field}")) is None:
-            values = [None if isinstance(value, (bool, str)) else value for value in self.get(field).tolist()]
-            column = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+            values = self.get(field).tolist()
+            if field.startswith(ATTRIBUTE):  # all other fields are typed
+                values = [None if isinstance(value, (bool, str)) else value for value in values]
+            column = np.array(values, dtype=np.float64)  # None becomes NaN
             self._made[f"number:{field}"] = column
         return column, np.isnan(column)
 
@@ -120,16 +122,19 @@ def _bound_workflow(rows: list[Row], policy: Policy) -> None:
 
 def _apply(rows: list[Row], rule: Rule, mine: Mask, verdict: Verdict, columns: Columns) -> None:
     """What `rule` says of the rows it decides."""
-    broken = _limits(rule.limits, columns) if rule.limits else {}
     for position in np.flatnonzero(mine).tolist():
-        row = rows[position]
-        row.rule = rule.name
-        if verdict.unknown[position]:
-            row.review_reasons = _unknown(verdict, position)
-        elif rule.then == "escalate":
-            row.review_reasons = ["rule"]
-        else:
-            row.review_reasons = [reason for reason, mask in broken.items() if mask[position]] or None
+        rows[position].rule = rule.name
+    for position in np.flatnonzero(mine & verdict.unknown).tolist():
+        rows[position].review_reasons = _unknown(verdict, position)
+    certain = mine & ~verdict.unknown
+    if rule.then == "escalate":
+        for position in np.flatnonzero(certain).tolist():
+            rows[position].review_reasons = ["rule"]
+    elif rule.limits:
+        for reason, mask in _limits(rule.limits, columns).items():
+            for position in np.flatnonzero(certain & mask).tolist():
+                row = rows[position]
+                row.review_reasons = [*(row.review_reasons or ()), reason]
 
 
 def _unknown(verdict: Verdict, position: int) -> list[str]:

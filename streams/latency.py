@@ -7,8 +7,10 @@ So no stage is negative and their sum is the age. A time that had to be bounded 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 
 from streams.batch import Row
 
@@ -24,35 +26,50 @@ def measure(rows: Sequence[Row], gated_at_ms: int) -> None:
     """
     if not rows:
         return
-    times = np.array([_times_of(row) for row in rows], dtype=np.int64).T
+    times = _times(rows)
     absent = times == ABSENT
     observed = np.minimum(times[0], gated_at_ms)
     bounded = np.where(absent, observed, np.minimum(times, gated_at_ms))
     bounded[0] = observed
     bounded = np.maximum.accumulate(bounded, axis=0)
-    adjusted = (bounded != times) & ~absent
     ends = np.vstack([bounded[1:], np.full(len(rows), gated_at_ms, dtype=np.int64)])
-    stages = np.diff(np.vstack([bounded[:1], ends]), axis=0)
-    ages = gated_at_ms - observed
     # an absent time ends no stage: what it took is counted to the next one, since `bounded` did not move there
-    for row, age_ms, spans, gone in zip(rows, ages.tolist(), stages.T.tolist(), absent[1:].T.tolist(), strict=True):
-        row.age_ms = age_ms
-        row.stages = (*(None if out else span for span, out in zip(spans, gone, strict=False)), spans[-1])
+    stages = np.diff(np.vstack([bounded[:1], ends]), axis=0)
+    ages_ms = (gated_at_ms - observed).tolist()
+    gone = absent[1:]
+    spans = zip(
+        *[_column(span, out) for span, out in zip(stages, gone, strict=False)], stages[-1].tolist(), strict=True
+    )
+    for row, age_ms, of_row in zip(rows, ages_ms, spans, strict=True):
+        row.age_ms, row.stages = age_ms, of_row
+    _name_adjusted(rows, (bounded != times) & ~absent)
+
+
+def _times(rows: Sequence[Row]) -> npt.NDArray[np.int64]:
+    decisions = [row.decision for row in rows if row.decision is not None]
+    decided = [decision.decided_at_ms for decision in decisions]
+    sent = [decision.sent_at_ms for decision in decisions]
+    return np.array(
+        [
+            [decision.observed_at_ms for decision in decisions],
+            [ABSENT if time_ms is None else time_ms for time_ms in decided],
+            [ABSENT if time_ms is None else time_ms for time_ms in sent],
+            [row.fetched.timestamps_ms[row.index] for row in rows],
+            [row.fetched.read_ms for row in rows],
+        ],
+        dtype=np.int64,
+    )
+
+
+def _column(span: npt.NDArray[np.int64], gone: npt.NDArray[np.bool_]) -> list[int | None]:
+    if not gone.any():
+        return cast(list[int | None], span.tolist())
+    return [None if out else ms for ms, out in zip(span.tolist(), gone.tolist(), strict=True)]
+
+
+def _name_adjusted(rows: Sequence[Row], adjusted: npt.NDArray[np.bool_]) -> None:
     names = ("observed_at_ms", *TIMES)
     for column in np.flatnonzero(adjusted.any(axis=0)).tolist():
         rows[column].clock_adjusted = tuple(
             name for name, moved in zip(names, adjusted[:, column].tolist(), strict=True) if moved
         )
-
-
-def _times_of(row: Row) -> tuple[int, int, int, int, int]:
-    decision, fetched = row.decision, row.fetched
-    assert decision is not None
-    decided, sent = decision.decided_at_ms, decision.sent_at_ms
-    return (
-        decision.observed_at_ms,
-        ABSENT if decided is None else decided,
-        ABSENT if sent is None else sent,
-        fetched.timestamps_ms[row.index],
-        fetched.read_ms,
-    )

@@ -71,15 +71,16 @@ def _one_command_each(
 
 def _published(rows: Sequence[Row], now_ms: int, policies: Snapshot, remembered: Remembered) -> Decided:
     records = []
-    counts: Counter[tuple[str, Output, str]] = Counter()
-    earliest_ms: int | None = None
+    answers: list[tuple[int, Output, str]] = []
     for row in rows:
-        policy = policies.by_index[row.policy] if row.policy >= 0 else None
-        sent, reason = publish(row, policy, now_ms)
+        sent, reason = publish(row, policies.by_index[row.policy] if row.policy >= 0 else None, now_ms)
         records.append(sent)
-        counts[policy.workflow if policy else "", sent.output, reason] += 1
-        if sent.output == "commands":
-            deadline_ms = min(row.deadline_ms, row.final_deadline_ms)
-            earliest_ms = deadline_ms if earliest_ms is None else min(earliest_ms, deadline_ms)
+        answers.append((row.policy, sent.output, reason))
+    counts = {
+        (policies.by_index[index].workflow if index >= 0 else "", output, reason): count
+        for (index, output, reason), count in Counter(answers).items()
+    }
+    commanded = [row for row in rows if row.refused is None and row.review_reasons is None]
+    earliest_ms = min((min(row.deadline_ms, row.final_deadline_ms) for row in commanded), default=None)
     observed = observe(rows, policies.by_index, counts)
-    return Decided(records, remembered, now_ms, earliest_ms, dict(counts), observed)
+    return Decided(records, remembered, now_ms, earliest_ms, counts, observed)

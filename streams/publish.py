@@ -7,14 +7,14 @@ from hashlib import sha256
 
 import msgspec
 
-from schemas.command import Command
 from schemas.common import RAW_BYTES_MAX, Source, Stages
 from schemas.decision import Successor
 from schemas.exception import ExceptionRecord
-from schemas.identifiers import action_digest, command_id, exception_id, review_id
+from schemas.identifiers import action_digest, exception_id, review_id
 from schemas.reasons import WITHIN_BOUNDS
 from schemas.review import Review
-from streams.batch import Output, Row, Sent
+from streams.batch import Row, Sent
+from streams.command_text import command_text
 from streams.policy import Policy
 
 _NULL = msgspec.Raw(b"null")
@@ -23,53 +23,12 @@ _encode = msgspec.json.Encoder().encode
 
 def publish(row: Row, policy: Policy | None, gated_at_ms: int) -> tuple[Sent, str]:
     """The record that answers this row, and its first reason."""
-    output: Output
-    record: ExceptionRecord | Review | Command
     if row.refused is not None:
-        output, reason, record = "exceptions", row.refused.reason, _exception(row, policy, gated_at_ms)
-    elif row.review_reasons is not None:
-        output, reason, record = "reviews", row.review_reasons[0], _review(row, _known(policy), gated_at_ms)
-    else:
-        output, reason, record = "commands", WITHIN_BOUNDS, _command(row, _known(policy), gated_at_ms)
-    return Sent(output, row.key, _encode(record)), reason
-
-
-def _known(policy: Policy | None) -> Policy:
+        return Sent("exceptions", row.key, _encode(_exception(row, policy, gated_at_ms))), row.refused.reason
     assert policy is not None, "only a row with a policy passes the boundary"
-    return policy
-
-
-def _command(row: Row, policy: Policy, gated_at_ms: int) -> Command:
-    decision = row.decision
-    assert decision is not None and row.rule is not None
-    return Command(
-        command_id=command_id(row.root),
-        decision_id=decision.id,
-        workflow=decision.workflow,
-        entity=decision.entity,
-        action=decision.action,
-        gated_at_ms=gated_at_ms,
-        deadline_ms=min(row.deadline_ms, row.final_deadline_ms),
-        age_ms=row.age_ms,
-        stages_ms=Stages(*row.stages),
-        kind="disposition",
-        authority="autonomous",
-        authority_version=0,
-        policy=policy.name,
-        rule=row.rule,
-        reason=WITHIN_BOUNDS,
-        context_version_seen=None,
-        attempt=_attempt(row),
-        value_minor=decision.value_minor,
-        currency=decision.currency,
-        model=decision.model,
-        segment=decision.segment,
-        review_id=None,
-        caused_by=None,
-        source=_source(row),
-        clock_adjusted=list(row.clock_adjusted),
-        time_source="broker" if row.fetched.broker_time else "producer",
-    )
+    if row.review_reasons is not None:
+        return Sent("reviews", row.key, _encode(_review(row, policy, gated_at_ms))), row.review_reasons[0]
+    return Sent("commands", row.key, command_text(row, policy, gated_at_ms)), WITHIN_BOUNDS
 
 
 def _review(row: Row, policy: Policy, gated_at_ms: int) -> Review:
@@ -96,7 +55,7 @@ def _review(row: Row, policy: Policy, gated_at_ms: int) -> Review:
         rule=row.rule,
         age_ms=row.age_ms,
         stages_ms=Stages(*row.stages),
-        attempt=_attempt(row),
+        attempt=row.attempt,
         decision=msgspec.Raw(value),
         caused_by=None,
         source=_source(row),
@@ -123,7 +82,7 @@ def _exception(row: Row, policy: Policy | None, gated_at_ms: int) -> ExceptionRe
         budget_ms=policy.budget_ms if policy else None,
         policy=policy.name if policy else None,
         rule=row.rule,
-        attempt=_attempt(row) if decision else None,
+        attempt=row.attempt if decision else None,
         first_reason=decision.cause if isinstance(decision, Successor) else refused.reason,
         fingerprint=None,
         value_minor=decision.value_minor if decision else None,
@@ -155,10 +114,6 @@ def _cut(value: bytes) -> tuple[str | None, str | None]:
         if len(value) > RAW_BYTES_MAX and error.start > RAW_BYTES_MAX - 4 and error.reason == "unexpected end of data":
             return head[: error.start].decode(), None
         return None, base64.b64encode(head).decode()
-
-
-def _attempt(row: Row) -> int:
-    return row.decision.attempt if isinstance(row.decision, Successor) else 1
 
 
 def _source(row: Row) -> Source:

@@ -15,8 +15,8 @@ import struct
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import NamedTuple
+from zlib import crc32
 
 import msgspec
 
@@ -28,11 +28,14 @@ SLOTS = 65_536  # at one id a batch, a quarter of IDS_MAX: then a record hands o
 CARRY_MIN = 64  # how many old entries a batch at least looks through when the ring is full
 
 _encode = msgspec.json.Encoder(order="sorted").encode  # one content, one text, whatever the order of attributes
+_encode_flat = msgspec.json.Encoder().encode
 _DIGEST_BYTES = 16
-_ENTRY = struct.Struct(">8sQB")  # content, expires_ms, commanded
+_CONTENT_BYTES = 4
+_ENTRY = struct.Struct(">4sQB")  # content, expires_ms, commanded
 _HEAD = struct.Struct(">BQ")  # format, sequence number
-_FORMAT = 1
+_FORMAT = 2
 _PACKED = _DIGEST_BYTES + _ENTRY.size
+_COMMANDED = b"\x01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,11 @@ class Change:
 
 
 def content_of(decision: Decision | Successor) -> bytes:
-    """8 bytes that tell two contents of one id apart: workflow, entity, action bytes, observed, value, currency,
+    """4 bytes that tell two contents of one id apart: workflow, entity, action bytes, observed, value, currency,
     confidence, attributes (CONTRACT: `duplicate.conflict`).
+
+    A checksum is enough: where two contents share one, in one case of 2**32, a conflict is called a repeat, and neither
+    is acted on.
     """
     rest = (
         decision.workflow,
@@ -57,7 +63,7 @@ def content_of(decision: Decision | Successor) -> bytes:
         decision.attributes or None,
         decision.action,
     )
-    return sha256(_encode(rest)).digest()[:8]
+    return crc32(_encode(rest) if decision.attributes else _encode_flat(rest)).to_bytes(4)
 
 
 class _Written(NamedTuple):
@@ -89,17 +95,18 @@ class Window:
         Rows need `digest`, `root` and `final_deadline_ms`. `tolerances_ms` is by policy index.
         """
         new = Remembered()
+        entries = new.entries
         for row in rows:
             decision = row.decision
             assert decision is not None
             content = content_of(decision)
-            known = self._living(row.digest, new, now_ms)
-            if known is not None:
-                row.stage, row.refused = "window", _REPEAT if known[:8] == content else _CONFLICT
+            known = entries.get(row.digest) or self._entries.get(row.digest)
+            if known is not None and _expires_ms(known) > now_ms:
+                row.stage, row.refused = "window", _REPEAT if known[:_CONTENT_BYTES] == content else _CONFLICT
                 continue
             expires_ms = row.final_deadline_ms + tolerances_ms[row.policy]
             if expires_ms > now_ms:
-                new.entries[row.digest] = _ENTRY.pack(content, expires_ms, 0)
+                entries[row.digest] = _ENTRY.pack(content, expires_ms, 0)
         return new
 
     def is_commanded(self, new: Remembered, row: Row, now_ms: int) -> bool:
@@ -109,11 +116,14 @@ class Window:
 
     def mark_commanded(self, new: Remembered, row: Row, now_ms: int, tolerances_ms: Sequence[int]) -> bool:
         """Notes that the row's root has its one command. False when it has one already: then it must not get this."""
+        if row.root is row.digest and (own := new.entries.get(row.root)) is not None and own[-1] == 0:
+            new.entries[row.root] = own[:-1] + _COMMANDED  # a first attempt, which this batch added
+            return True
         expires_ms = row.final_deadline_ms + tolerances_ms[row.policy]
         known = self._living(row.root, new, now_ms)
         if known is None:
             # the root came before the window, or to another partition: it is known from here on by its successor
-            known = _ENTRY.pack(b"\0" * 8, expires_ms, 0)
+            known = _ENTRY.pack(b"\0" * _CONTENT_BYTES, expires_ms, 0)
         content, known_expires_ms, commanded = _ENTRY.unpack(known)
         if commanded:
             return False
@@ -195,7 +205,7 @@ class Window:
 
 
 def _expires_ms(entry: bytes) -> int:
-    return int.from_bytes(entry[8:16])
+    return int.from_bytes(entry[_CONTENT_BYTES:-1])
 
 
 _REPEAT = Refused("duplicate.repeat", "this id was here before with the same content")

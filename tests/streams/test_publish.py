@@ -225,7 +225,7 @@ def test_action_and_decision_travel_byte_for_byte(action: bytes) -> None:
     value %= (NOW_MS, action)
     runs = policy([{"name": "all", "then": "autonomous"}])
     (command,) = decided(fetched([value]), [runs]).records
-    assert b'"action":' + action + b',"gated_at_ms"' in command.value
+    assert b'"action":' + action + b',"deadline_ms"' in command.value
     (review,) = decided(fetched([value]), [policy()]).records
     assert b'"decision":' + value + b',"caused_by"' in review.value
     assert b'"action_digest":"sha256:' + sha256(action).hexdigest().encode() + b'"' in review.value

@@ -208,7 +208,7 @@ def test_reads_back_what_it_wrote() -> None:
     [
         (b"", "a window record of 0 bytes cannot be read"),
         (b"\x01" + bytes(8) + b"x", "a window record of 10 bytes cannot be read"),
-        (b"\x02" + bytes(8), "a window record of format 2 cannot be read; this version writes 1"),
+        (b"\x01" + bytes(8), "a window record of format 1 cannot be read; this version writes 2"),
     ],
 )
 def test_a_foreign_changelog_is_refused(value: bytes, sentence: str) -> None:
