@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults check format bench schemas release-schemas lock clean
+.PHONY: help install demo test test-faults test-alerts check format bench schemas release-schemas lock clean
 
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: $(VENV)/.dev ## the default test suite, on a real Kafka
 
 test-faults: $(VENV)/.dev ## kills, freezes, rebalances, broker restarts, judged by `sluicegate audit`
 	@$(BIN)/python -m pytest -q -m faults --timeout 1500 tests/faults
+
+test-alerts: ## the alert rules and their tests, with promtool (Go builds it once)
+	@deploy/alerts/test.sh
 
 check: $(VENV)/.dev ## format, lint, types, import direction, generated files and docs up to date
 	@$(BIN)/ruff format --check .
