@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streams.batch import Fetched
+from streams.headers import DEFAULTS, HeaderSettings
 from streams.path import Snapshot, decide
 from streams.runtime.app import stream_topic
 from streams.runtime.lanes import Lanes
@@ -20,24 +21,26 @@ _WINDOW = "window/"
 class GateStage:
     """One partition number of the gate: the path, and the window that it remembers."""
 
-    def __init__(self, policies: Snapshot, ids_max: int = IDS_MAX) -> None:
+    def __init__(self, policies: Snapshot, ids_max: int = IDS_MAX, headers: HeaderSettings = DEFAULTS) -> None:
         self._policies = policies
+        self._headers = headers
         self._window = Window(ids_max)
 
     def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
         self._window.restore((value for slot, value in changelog.items() if slot.startswith(_WINDOW)), now_ms)
 
     def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
-        decided, evicted = decide(fetched, now_ms, self._policies, self._window), self._window.evicted
+        decided, evicted = decide(fetched, now_ms, self._policies, self._window, self._headers), self._window.evicted
         change = self._window.commit(decided.remembered, now_ms)
         changelog = {f"{_WINDOW}{change.slot}": change.value} if change else {}
         fill = Fill(len(self._window), self._window.ids_max, self._window.evicted - evicted)
         return Batch(decided.records, changelog, decided.earliest_deadline_ms, decided.observed, fill)
 
 
-def role(group: str, policies: Snapshot, ids_max: int = IDS_MAX) -> Role:
+def role(group: str, policies: Snapshot, ids_max: int = IDS_MAX, cloudevents: bool = True) -> Role:
     """The gate's role: both input topics, a window per partition number."""
-    return Role(NAME, group, ("decisions", "successors"), lambda: GateStage(policies, ids_max))
+    headers = HeaderSettings(group, cloudevents)
+    return Role(NAME, group, ("decisions", "successors"), lambda: GateStage(policies, ids_max, headers))
 
 
 def wire(app: Any, worker: Worker, lanes: Lanes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -12,6 +13,7 @@ from streams.metrics import Observed
 
 Input = Literal["decisions", "successors"]
 Output = Literal["commands", "reviews", "exceptions"]
+Headers = tuple[tuple[str, bytes], ...]
 OUTPUTS: tuple[Output, ...] = ("commands", "reviews", "exceptions")
 
 
@@ -28,6 +30,7 @@ class Fetched:
     values: list[bytes | None]
     broker_time: bool
     read_ms: int
+    headers: list[Sequence[tuple[str, bytes | None]]] | None = None  # None where no record of them has any
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -60,10 +63,16 @@ class Row(msgspec.Struct, gc=False):
     clock_adjusted: tuple[str, ...] = ()
     deadline_ms: int = 0  # of this attempt
     final_deadline_ms: int = 0  # of all attempts
+    data: bytes | None = None  # the decision, where the value is an envelope around it
 
     @property
     def value(self) -> bytes | None:
         return self.fetched.values[self.index]
+
+    @property
+    def decision_text(self) -> bytes:
+        """The decision as it came."""
+        return self.data or self.value or b""
 
     @property
     def attempt(self) -> int:
@@ -76,6 +85,7 @@ class Sent(msgspec.Struct, frozen=True, gc=False):
     output: Output
     key: bytes | None
     value: bytes
+    headers: Headers = ()
 
 
 @dataclass(frozen=True, slots=True)

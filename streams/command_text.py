@@ -14,7 +14,6 @@ from msgspec import Raw, Struct
 from msgspec.json import Encoder
 
 from schemas.common import Source, Stages
-from schemas.identifiers import command_id
 from schemas.reasons import WITHIN_BOUNDS
 from streams.batch import Row
 from streams.policy import Policy
@@ -55,12 +54,12 @@ class _Same(Struct, frozen=True, gc=False):
     caused_by: Source | None = None
 
 
-def command_text(row: Row, policy: Policy, gated_at_ms: int) -> bytes:
-    """The command of a row that may run."""
-    decision, fetched, deadline_ms = row.decision, row.fetched, row.deadline_ms
+def command_text(row: Row, identifier: str, deadline_ms: int, policy: Policy, gated_at_ms: int) -> bytes:
+    """The command of a row that may run, under this `command_id`."""
+    decision, fetched = row.decision, row.fetched
     assert decision is not None and row.rule is not None
     varies = _Varies(
-        command_id(row.root),
+        identifier,
         decision.id,
         decision.workflow,
         decision.entity,

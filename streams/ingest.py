@@ -18,6 +18,7 @@ from schemas.common import DEPTH_MAX, NUMBER_DIGITS_MAX, TIME_MS_MAX, VALUE_BYTE
 from schemas.decision import LINEAGE_FIELDS, Decision, Successor
 from schemas.identifiers import root_digest
 from streams.batch import Fetched, Input, Refused, Row
+from streams.cloudevents import event_of, filled
 from streams.policy import Policy
 from streams.strict_json import examine
 
@@ -41,12 +42,35 @@ def ingest(fetched: Sequence[Fetched], now_ms: int, policies: Mapping[str, Polic
         plain = _plain(batch.values)
         columns = zip(batch.offsets, batch.keys, batch.values, strict=True)
         for index, (offset, key, value) in enumerate(columns):
-            found = read(value, batch.input, plain)
+            data = None
+            if batch.headers is not None and batch.headers[index]:
+                found, data = _read_event(batch.headers[index], value, batch.input, plain)
+            else:
+                found = read(value, batch.input, plain)
             if isinstance(found, Refused):
                 rows.append(Row(batch, index, offset, key, None, found))
-            else:  # it can be read, so whatever else is wrong with it, an exception carries it whole
-                rows.append(_row(batch, index, offset, key, found, now_ms, policies))
+                continue
+            # it can be read, so whatever else is wrong with it, an exception carries it whole
+            row = _row(batch, index, offset, key, found, now_ms, policies)
+            if data is not None:
+                row.data = data
+            rows.append(row)
     return rows
+
+
+def _read_event(
+    headers: Iterable[tuple[str, bytes | None]], value: bytes | None, source: Input, plain: bool
+) -> tuple[Decision | Successor | Refused, bytes | None]:
+    """What a record with headers holds, and the decision's text where the value is an envelope around it."""
+    event = event_of(headers, value) if source == "decisions" else None
+    if isinstance(event, Refused):
+        problem = examine(value or b"")  # what is wrong with the bytes comes first
+        return Refused(*problem) if problem else event, None
+    text = value if event is None or event.data is None else event.data
+    found = read(text, source, plain)
+    if event is not None and not isinstance(found, Refused):
+        found = filled(found, event.attributes)
+    return found, None if text is value else text
 
 
 def refusal(value: bytes) -> tuple[str, str] | None:

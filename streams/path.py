@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from streams.batch import Decided, Fetched, Output, Remembered, Row
 from streams.boundary import bound
 from streams.freshness import deadlines, drop_stale
+from streams.headers import DEFAULTS, HeaderSettings
 from streams.ingest import ingest
 from streams.latency import measure
 from streams.observe import observe
@@ -35,7 +36,13 @@ class Snapshot:
         self.tolerances_ms = tuple(policy.skew_tolerance_ms for policy in policies)
 
 
-def decide(fetched: Sequence[Fetched], now_ms: int, policies: Snapshot, window: Window) -> Decided:
+def decide(
+    fetched: Sequence[Fetched],
+    now_ms: int,
+    policies: Snapshot,
+    window: Window,
+    settings: HeaderSettings = DEFAULTS,
+) -> Decided:
     """Decides a batch at one reading of the clock, `now_ms`, which all its outputs carry as `gated_at_ms`.
 
     `window` is read and not changed: `window.commit(decided.remembered, ...)` keeps what is new, once the batch is
@@ -49,7 +56,7 @@ def decide(fetched: Sequence[Fetched], now_ms: int, policies: Snapshot, window: 
     drop_stale(_open(new), policies.by_index, now_ms)
     bound(_open(new), policies.by_index)
     _one_command_each(_open(new), window, remembered, now_ms, policies.tolerances_ms)
-    return _published(rows, now_ms, policies, remembered)
+    return _published(rows, now_ms, policies, remembered, settings)
 
 
 def _open(rows: Sequence[Row]) -> list[Row]:
@@ -69,11 +76,13 @@ def _one_command_each(
             row.stage, row.refused = "window", ROOT_HAS_COMMAND
 
 
-def _published(rows: Sequence[Row], now_ms: int, policies: Snapshot, remembered: Remembered) -> Decided:
+def _published(
+    rows: Sequence[Row], now_ms: int, policies: Snapshot, remembered: Remembered, settings: HeaderSettings
+) -> Decided:
     records = []
     answers: list[tuple[int, Output, str]] = []
     for row in rows:
-        sent, reason = publish(row, policies.by_index[row.policy] if row.policy >= 0 else None, now_ms)
+        sent, reason = publish(row, policies.by_index[row.policy] if row.policy >= 0 else None, now_ms, settings)
         records.append(sent)
         answers.append((row.policy, sent.output, reason))
     counts = {

@@ -10,30 +10,39 @@ import msgspec
 from schemas.common import RAW_BYTES_MAX, Source, Stages
 from schemas.decision import Successor
 from schemas.exception import ExceptionRecord
-from schemas.identifiers import action_digest, exception_id, review_id
+from schemas.identifiers import action_digest, command_id, exception_id, review_id
 from schemas.reasons import WITHIN_BOUNDS
 from schemas.review import Review
 from streams.batch import Row, Sent
 from streams.command_text import command_text
+from streams.headers import HeaderSettings, dead_letter, headers_of
 from streams.policy import Policy
 
 _NULL = msgspec.Raw(b"null")
 _encode = msgspec.json.Encoder().encode
 
 
-def publish(row: Row, policy: Policy | None, gated_at_ms: int) -> tuple[Sent, str]:
+def publish(row: Row, policy: Policy | None, gated_at_ms: int, settings: HeaderSettings) -> tuple[Sent, str]:
     """The record that answers this row, and its first reason."""
     if row.refused is not None:
-        return Sent("exceptions", row.key, _encode(_exception(row, policy, gated_at_ms))), row.refused.reason
+        ended = _exception(row, policy, gated_at_ms)
+        headers = headers_of(row, "exceptions", ended.exception_id, None, settings) + dead_letter(row, settings)
+        return Sent("exceptions", row.key, _encode(ended), headers), row.refused.reason
     assert policy is not None, "only a row with a policy passes the boundary"
     if row.review_reasons is not None:
-        return Sent("reviews", row.key, _encode(_review(row, policy, gated_at_ms))), row.review_reasons[0]
-    return Sent("commands", row.key, command_text(row, policy, gated_at_ms)), WITHIN_BOUNDS
+        review = _review(row, policy, gated_at_ms)
+        headers = headers_of(row, "reviews", review.review_id, review.deadline_ms, settings)
+        return Sent("reviews", row.key, _encode(review), headers), row.review_reasons[0]
+    identifier = command_id(row.root)
+    deadline_ms = min(row.deadline_ms, row.final_deadline_ms)
+    headers = headers_of(row, "commands", identifier, deadline_ms, settings)
+    text = command_text(row, identifier, deadline_ms, policy, gated_at_ms)
+    return Sent("commands", row.key, text, headers), WITHIN_BOUNDS
 
 
 def _review(row: Row, policy: Policy, gated_at_ms: int) -> Review:
-    decision, value = row.decision, row.value
-    assert decision is not None and value is not None and row.review_reasons
+    decision = row.decision
+    assert decision is not None and row.review_reasons
     # nobody can ask again yet, so the review ends with this attempt
     deadline_ms = min(row.deadline_ms, row.final_deadline_ms)
     return Review(
@@ -56,7 +65,7 @@ def _review(row: Row, policy: Policy, gated_at_ms: int) -> Review:
         age_ms=row.age_ms,
         stages_ms=Stages(*row.stages),
         attempt=row.attempt,
-        decision=msgspec.Raw(value),
+        decision=msgspec.Raw(row.decision_text),
         caused_by=None,
         source=_source(row),
         clock_adjusted=list(row.clock_adjusted),
@@ -92,7 +101,7 @@ def _exception(row: Row, policy: Policy | None, gated_at_ms: int) -> ExceptionRe
         deadline_ms=row.deadline_ms if measured else None,
         final_deadline_ms=row.final_deadline_ms if measured else None,
         stages_ms=Stages(*row.stages) if measured else None,
-        decision=msgspec.Raw(value) if decision else _NULL,
+        decision=msgspec.Raw(row.decision_text) if decision else _NULL,
         raw=text,
         raw_base64=coded,
         raw_sha256=sha256(value).hexdigest(),

@@ -281,7 +281,7 @@ class Lane:
         }
         changelog = dict(batch.changelog)
         changelog |= {_OFFSETS + one.fetched.input: b"%d" % one.next for one in taken}
-        records = [Outgoing(self._outputs[sent.output], sent.key, sent.value) for sent in batch.records]
+        records = [Outgoing(self._outputs[sent.output], sent.key, sent.value, sent.headers) for sent in batch.records]
         state, mine = self._worker.kafka.topic("state"), f"{self._worker.role.name}/{self.number}/"
         records += [Outgoing(state, (mine + slot).encode(), value) for slot, value in changelog.items()]
         deadline_ms = batch.earliest_deadline_ms

@@ -39,7 +39,7 @@ def configure(role: str, form: str = "console") -> None:
     as_text = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            lambda _, __, event: {**event, "role": role},  # not a context variable: threads have their own
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer() if as_json else as_text,
@@ -47,7 +47,6 @@ def configure(role: str, form: str = "console") -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(role=role)
     logging.root.handlers[:] = [_OneLine(logging.WARNING)]
     logging.root.setLevel(logging.WARNING)
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiokafka.producer.sender
+import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
@@ -25,18 +26,20 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 
+from streams.batch import Headers
 from streams.runtime.failpoints import reach
 from streams.runtime.settings import COMMIT_S, PRODUCER_BATCH_BYTES, REQUEST_S, RETRY_BACKOFF_MS, TRANSACTION_S
 
 aiokafka.producer.sender.BACKOFF_OVERRIDE = RETRY_BACKOFF_MS / 1000
 
 
-class Outgoing(NamedTuple):
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A record to append, in the partition number of its input."""
 
     topic: str
     key: bytes | None
     value: bytes
+    headers: Headers = ()
 
 
 class Fenced(Exception):
@@ -130,16 +133,17 @@ class Transactions:
         producer = self._producer
         batches: dict[str, Any] = {}
         acknowledged = []
-        for topic, key, value in records:
+        for one in records:
+            topic = one.topic
             batch = batches.get(topic)
             if batch is None:
                 batch = batches[topic] = producer.create_batch()
-            if batch.append(key=key, value=value, timestamp=None) is None:
+            if batch.append(key=one.key, value=one.value, timestamp=None, headers=list(one.headers)) is None:
                 acknowledged.append(await producer.send_batch(batch, topic, partition=self.number))
                 await reach("between_sends")
                 batch = batches[topic] = producer.create_batch()
-                if batch.append(key=key, value=value, timestamp=None) is None:
-                    raise Failed(f"a record of {len(value)} bytes does not fit into a batch for {topic}")
+                if batch.append(key=one.key, value=one.value, timestamp=None, headers=list(one.headers)) is None:
+                    raise Failed(f"a record of {len(one.value)} bytes does not fit into a batch for {topic}")
         for topic, batch in batches.items():
             acknowledged.append(await producer.send_batch(batch, topic, partition=self.number))
             await reach("between_sends")
