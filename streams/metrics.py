@@ -122,7 +122,7 @@ _ALL = (
         "lag_seconds",
         "gauge",
         "How long the oldest record that is not decided yet has waited since it reached the broker; 0 when the worker "
-        "holds none. While a partition is not open (hand-over, broker away): at least since when it is not.",
+        "holds none. While a partition is not open, or the broker does not answer: since when at the latest.",
         ("partition",),
         merge="max",
     ),

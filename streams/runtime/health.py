@@ -30,6 +30,7 @@ class Health:
     meter: Meter
     clock_ms: Callable[[], int]
     _idle: dict[int, tuple[int, int]] = field(default_factory=dict)  # by partition: its progress, seen how often
+    _silent_ms: int | None = None  # since when the broker does not answer
     _shown: dict[int, tuple[str, ...]] = field(default_factory=dict)  # partitions with gauges, and their inputs
 
     async def run(self) -> None:
@@ -73,10 +74,14 @@ class Health:
             for input_ in self._shown[number]:
                 meter.gauge("lag_offsets", None, input_, str(number))
         self._shown = dict.fromkeys(lanes, role.inputs)
+        if self.watchdog.answers:
+            self._silent_ms = None
+        elif self._silent_ms is None:
+            self._silent_ms = now_ms
         meter.gauge("partitions", len(lanes))
         for number, lane in lanes.items():
-            since_ms = lane.waits_since_ms
-            lag_ms = 0 if since_ms is None else max(0, now_ms - since_ms)
+            since_ms = [one for one in (lane.waits_since_ms, self._silent_ms) if one is not None]
+            lag_ms = max(0, now_ms - min(since_ms, default=now_ms))
             meter.gauge("lag_seconds", lag_ms / 1000, str(number))
             for input_, partition in zip(role.inputs, lane.partitions, strict=True):
                 position, end = lane.position(partition), self.watchdog.ends.get(partition)

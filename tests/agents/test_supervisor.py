@@ -138,9 +138,10 @@ async def test_while_it_runs_and_when_it_is_told_to_stop_it_says_so(tmp_path: Pa
     seen = Watched("gate", Board.make())
     task = asyncio.create_task(supervise([child(tmp_path / "n", "deaf")], QUICK, [seen]))
     await appeared(tmp_path / "n.deaf")
-    assert seen.running
+    told = [(seen.running, seen.state)]
     os.kill(os.getpid(), signal.SIGTERM)
-    while seen.running:
+    while told[-1][0]:
         await asyncio.sleep(0.01)
-    assert seen.state == "is stopping"
+        told.append((seen.running, seen.state))
+    assert (told[0][0], told[-1][1]) == (True, "is stopping")
     assert await task == 4

@@ -29,7 +29,7 @@ ALERTS = [rule for rule in RULES if "alert" in rule]
 
 def exported() -> dict[str, Family]:
     """Every sample name that a scrape may hold."""
-    names = {}
+    names: dict[str, Family] = {}
     for family in (*FAMILIES.values(), *ROLE_FAMILIES.values(), BUILD_INFO):
         endings = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}[family.kind]
         names |= {f"sluicegate_{family.name}{ending}": family for ending in endings}

@@ -86,6 +86,18 @@ def test_lag_is_since_when_the_oldest_waits_and_nothing_when_none_does() -> None
     assert found["partitions"] == 3
 
 
+def test_while_the_broker_is_silent_what_came_since_then_may_wait() -> None:
+    one = health(Lane(0))
+    now_ms = iter([1_000, 2_000, 9_500, 11_000])
+    one.clock_ms = lambda: next(now_ms)
+    lags = []
+    for answers in (True, False, False, True):
+        one.watchdog.answers = answers
+        reported(one)
+        lags.append(gauges(one)["lag_seconds/0"])
+    assert lags == [0.0, 0.0, 7.5, 0.0]
+
+
 def test_lag_in_offsets_is_known_once_the_ends_are() -> None:
     lane = Lane(0, positions={DECISIONS: 5, SUCCESSORS: 9})
     one = health(lane)
