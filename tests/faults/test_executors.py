@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -74,7 +75,7 @@ class Commands:
         finally:
             await producer.stop()
 
-    def _command(self, rnd: random.Random) -> tuple[str, dict[str, object]]:
+    def _command(self, rnd: random.Random) -> tuple[str, dict[str, Any]]:
         now_ms = time.time_ns() // 1_000_000
         entity = f"acct-{rnd.randrange(ENTITIES)}"
         left_ms = rnd.randrange(110, 1500) if rnd.random() < 0.2 else 600_000

@@ -34,7 +34,7 @@ CARRIED_HEADERS = ("traceparent", "tracestate")
 
 @dataclass(frozen=True)
 class Limits:
-    """Every bound of an executor; times in milliseconds. Raises KitError for one that cannot be.
+    """Every bound of an executor; times in milliseconds.
 
     `concurrency`: how many commands are acted on at once, each of another entity; after a crash at most so many are
     `unknown`. `time_limit_ms`: when a function that has not returned is given up as `unknown`. `stop_within_ms`: what a
@@ -54,7 +54,8 @@ class Limits:
     keep_ms: int = 30 * 24 * 3_600_000
     session_ms: int = 10_000
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises KitError for a bound that cannot be."""
         least = {"concurrency": 1, "backlog": 1, "time_limit_ms": 1, "lease_ms": 100, "session_ms": 100}
         for name, value in vars(self).items():
             if not isinstance(value, int) or isinstance(value, bool) or value < least.get(name, 0):
@@ -90,6 +91,7 @@ class Executor:
     ) -> None:
         if not callable(act):
             raise KitError(f"act must be a function of one command, got {act!r}")
+        limits.check()
         if not group:
             raise KitError("group is empty: name the consumer group that the instances of this executor share")
         if isinstance(workflows, str):

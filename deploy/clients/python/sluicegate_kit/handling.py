@@ -108,9 +108,10 @@ class Handling:
             expired = self._expired(command) if self._late(command) else None
             if expired is not None:
                 turn.release()
+            lease = self._means.journal.lease
             standing = await self._means.journal.intend(Intent(command.command_id, command.deadline_ms, expired))
             if isinstance(standing, New) and expired is None:
-                return await self._act(command, turn)
+                return await self._act(command, turn, lease)
             if isinstance(standing, Done | New):
                 return standing.receipt if isinstance(standing, Done) else None
             log.info("%s: %s has begun it, waiting for its result", command.command_id, standing.owner)
@@ -125,8 +126,8 @@ class Handling:
             if not turn.is_kept:
                 turn.release()
 
-    async def _act(self, command: Command, turn: Turn) -> bytes:
-        refused = self._refused(command)
+    async def _act(self, command: Command, turn: Turn, lease: int) -> bytes:
+        refused = self._refused(command, lease)
         ended = refused or await self._run(command, turn)
         if not turn.is_kept:
             turn.release()  # who comes next is written behind this result, or together with it
@@ -139,8 +140,8 @@ class Handling:
             )
         return stands
 
-    def _refused(self, command: Command) -> Ended | None:
-        if not self._means.journal.is_ours():
+    def _refused(self, command: Command, lease: int) -> Ended | None:
+        if not self._means.journal.is_ours(lease):
             return Ended("failed", "not started: this executor could not renew its lease in time")
         try:
             why = self._means.may_act(command)

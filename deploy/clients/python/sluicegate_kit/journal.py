@@ -47,19 +47,15 @@ class Journal:
         self._results: dict[str, tuple[bytes, asyncio.Future[bytes]]] = {}
         self._others: dict[str, tuple[bytes, asyncio.Future[bytes | None]]] = {}
         self._work, self._waiting = asyncio.Event(), asyncio.Event()
-        self._renewed_s = 0.0
+        self._renewed_s, self._lapses = time.monotonic(), 0
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
         """Raises KitError when the store cannot be opened."""
-        for attempt in (1, 2, 3):  # two instances that make the tables at once stumble over each other
-            try:
-                await self._in_thread(self._store.open)
-                break
-            except StoreTrouble as error:
-                if attempt == 3:
-                    raise KitError(f"the store cannot be opened: {error}") from error
-                await asyncio.sleep(0.2)
+        try:
+            await self._in_thread(self._store.open)
+        except StoreTrouble as error:
+            raise KitError(f"the store cannot be opened: {error}") from error
         await self._beat()
         self._tasks = [asyncio.create_task(loop()) for loop in (self._write, self._keep_beating, self._watch)]
 
@@ -75,9 +71,14 @@ class Journal:
         await self._in_thread(self._store.close)
         self._thread.shutdown(wait=False)
 
-    def is_ours(self) -> bool:
-        """Whether nobody can have taken what we intended for abandoned, by our own clock."""
-        return time.monotonic() - self._renewed_s < self._keeping.lease_ms / 1000
+    @property
+    def lease(self) -> int:
+        """The lease we have now; ask for it before an intent is written."""
+        return self._lapses
+
+    def is_ours(self, lease: int) -> bool:
+        """Whether that lease has held until now: nobody can have given up what was intended under it."""
+        return lease == self._lapses and time.monotonic() - self._renewed_s < self._keeping.lease_ms / 1000
 
     async def intend(self, intent: Intent) -> Standing:
         """What stands, durably. The caller has no intent of the same command id under way."""
@@ -141,7 +142,10 @@ class Journal:
             self._store.beat(self._owner, self._keeping.lease_ms, now_ms())
             return at_s
 
-        self._renewed_s = await self._patiently(beat)
+        renewed_s = await self._patiently(beat)
+        # others may have given us up before this beat was written, whenever it was begun
+        self._lapses += time.monotonic() - self._renewed_s >= self._keeping.lease_ms / 1000
+        self._renewed_s = renewed_s
 
     async def _watch(self) -> None:
         """Other owners' beats, looked at only while somebody waits. How long one stands still is told by our clock."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from sluicegate_kit.errors import StoreTrouble
 from sluicegate_kit.store import Acting, Done, Intent, New, Standing
 
 Parameters = Mapping[str, Any]
@@ -68,9 +69,15 @@ class SqlStore:
 
     def open(self) -> None:
         self._database.open()
+        for statement in TABLES:
+            try:
+                self._make(statement)
+            except StoreTrouble:
+                self._make(statement)  # PostgreSQL, when another instance makes the same table at the same moment
+
+    def _make(self, statement: str) -> None:
         with self._database.transaction() as run:
-            for statement in TABLES:
-                run(statement)
+            run(statement)
 
     def beat(self, owner: str, lease_ms: int, at_ms: int) -> None:
         with self._database.transaction() as run:
