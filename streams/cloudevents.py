@@ -3,11 +3,13 @@
 Binary: the value is the decision, `ce_*` headers are the event's attributes. Structured: `content-type` says
 `application/cloudevents+json`, and the value is the event with the decision in `data`. An attribute fills only a field
 that the decision lacks (`time` -> `decided_at_ms`, `expirytime` -> `expires_at_ms`, `source` -> `proposer`); where the
-two disagree it is `invalid.schema`, since nobody can tell which of them the producer meant.
+two disagree it is `invalid.schema`, since nobody can tell which of them the producer meant; so it is where one header
+stands twice with different values. A header without a value is absent, as a null attribute is.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -22,8 +24,14 @@ from streams.strict_json import examine
 
 STRUCTURED = "application/cloudevents"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_S = 86_400
+# `datetime.fromisoformat` takes week dates, times without minutes and commas as well, and in 3.11 no lower-case t or z
+_RFC3339 = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]((?!24)[0-9]{2}:[0-9]{2}):([0-9]{2})(?:\.([0-9]+))?([Zz]|[+-][0-9]{2}:[0-5][0-9])"
+)
 # attribute -> the field that it fills
 _FILLS = {"time": "decided_at_ms", "expirytime": "expires_at_ms", "source": "proposer"}
+_READ = {names.CE_SPECVERSION, *(names.CE_PREFIX + name for name in _FILLS)}
 
 
 class Event(NamedTuple):
@@ -41,7 +49,7 @@ class _Envelope(msgspec.Struct):
     time: str | None = None
     expirytime: str | None = None
     datacontenttype: str | None = None
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw(b"null")  # msgspec takes `Raw | None` for null alone
 
 
 _decode = msgspec.json.Decoder(_Envelope).decode
@@ -55,20 +63,37 @@ def event_of(headers: Iterable[tuple[str, bytes | None]], value: bytes | None) -
     if not value or len(value) > VALUE_BYTES_MAX:
         return None
     found: dict[str, str] = {}
+    kinds: set[str] = set()
+    twice: str | None = None
     for name, raw in headers:
-        if name.startswith(names.CE_PREFIX) or name.lower() == names.CONTENT_TYPE:
-            try:
-                found.setdefault(name.lower(), (raw or b"").decode())
-            except UnicodeDecodeError:
-                return Refused("invalid.encoding", f"the header {name[:80]} is not UTF-8")
-    kind = found.pop(names.CONTENT_TYPE, "").partition(";")[0].strip().lower()
-    if kind.startswith(STRUCTURED):
-        return _structured(kind, value)
+        lower = name.lower()
+        if raw is None or not (name.startswith(names.CE_PREFIX) or lower == names.CONTENT_TYPE):
+            continue
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            return Refused("invalid.encoding", f"the header {name[:80]} is not UTF-8")
+        if lower == names.CONTENT_TYPE:
+            kinds.add(_media(text))
+        elif found.setdefault(lower, text) != text and lower in _READ:
+            twice = lower
+    if any(kind.startswith(STRUCTURED) for kind in kinds):
+        return _structured(kinds.pop(), value) if len(kinds) == 1 else _repeated(names.CONTENT_TYPE)
     if names.CE_SPECVERSION not in found:
         return None
+    if twice is not None:
+        return _repeated(twice)
     if found[names.CE_SPECVERSION] != names.SPEC_VERSION:
         return _other_version(names.CE_SPECVERSION, found[names.CE_SPECVERSION])
     return Event({name: found[names.CE_PREFIX + name] for name in _FILLS if names.CE_PREFIX + name in found}, None)
+
+
+def _media(text: str) -> str:
+    return text.partition(";")[0].strip().lower()
+
+
+def _repeated(name: str) -> Refused:
+    return Refused("invalid.schema", f"the header {name} stands twice, with different values")
 
 
 def _structured(kind: str, value: bytes) -> Event | Refused:
@@ -82,13 +107,14 @@ def _structured(kind: str, value: bytes) -> Event | Refused:
         return Refused("invalid.schema", f"the CloudEvent cannot be read: {error}"[:300])
     if envelope.specversion != names.SPEC_VERSION:
         return _other_version("specversion", envelope.specversion)
-    media = (envelope.datacontenttype or names.JSON).partition(";")[0].strip().lower()
-    if media != names.JSON and not media.endswith("+json"):
+    media = _media(envelope.datacontenttype or names.JSON)
+    if not media.endswith(("/json", "+json")):
         return Refused("invalid.schema", f"datacontenttype: found {media[:80]}; expected {names.JSON}")
-    if envelope.data is None:
+    data = bytes(envelope.data)
+    if data == b"null":
         return Refused("invalid.schema", "data: missing; a structured CloudEvent has the decision there, as JSON")
     attributes = {name: getattr(envelope, name) for name in _FILLS}
-    return Event({name: text for name, text in attributes.items() if text is not None}, bytes(envelope.data))
+    return Event({name: text for name, text in attributes.items() if text is not None}, data)
 
 
 def _other_version(name: str, found: str) -> Refused:
@@ -100,6 +126,8 @@ def filled(decision: Decision, attributes: dict[str, str]) -> Decision | Refused
     absent: dict[str, Any] = {}
     for name, text in attributes.items():
         field = _FILLS[name]
+        if not text:
+            return Refused("invalid.schema", f"the CloudEvent's {name} is empty")
         said: str | int | None = text if name == "source" else _time_ms(text)
         if said is None:
             return Refused("invalid.schema", f"the CloudEvent's {name}: {text[:80]!r} is no RFC 3339 time")
@@ -112,11 +140,20 @@ def filled(decision: Decision, attributes: dict[str, str]) -> Decision | Refused
 
 
 def _time_ms(text: str) -> int | None:
-    """An RFC 3339 time in epoch milliseconds, rounded down; None where it is none."""
+    """An RFC 3339 time in epoch milliseconds, rounded down; None where it is none.
+
+    A leap second is the second after it, as in POSIX time.
+    """
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        return None
+    day, minute, second, fraction, zone = match.groups()
+    leap = second == "60"
     try:
-        time = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(f"{day}T{minute}:{'59' if leap else second}{zone.upper()}")
     except ValueError:
         return None
-    if time.tzinfo is None or "T" not in text.upper():
+    time_s = (time - _EPOCH) // timedelta(seconds=1) + leap
+    if leap and time_s % _DAY_S:  # they end a day, in UTC
         return None
-    return (time - _EPOCH) // timedelta(milliseconds=1)
+    return time_s * 1_000 + int((fraction or "")[:3].ljust(3, "0"))

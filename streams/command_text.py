@@ -14,6 +14,7 @@ from msgspec import Raw, Struct
 from msgspec.json import Encoder
 
 from schemas.common import Source, Stages
+from schemas.decision import Successor
 from schemas.reasons import WITHIN_BOUNDS
 from streams.batch import Row
 from streams.policy import Policy
@@ -75,7 +76,9 @@ def command_text(row: Row, identifier: str, deadline_ms: int, policy: Policy, ga
         row.clock_adjusted,
         "broker" if fetched.broker_time else "producer",
     )
-    return _encode(varies)[:-1] + _same(gated_at_ms, policy.name, row.rule, row.attempt)
+    return _encode(varies)[:-1] + _same(
+        gated_at_ms, policy.name, row.rule, decision.attempt if type(decision) is Successor else 1
+    )
 
 
 @lru_cache(_CACHED_MAX)

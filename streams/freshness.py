@@ -21,30 +21,17 @@ def deadlines(rows: Sequence[Row], policies: Sequence[Policy]) -> None:
     """Fills in `deadline_ms` and `final_deadline_ms` of each row."""
     if not rows:
         return
-    budget_ms = np.array([policies[row.policy].budget_ms for row in rows], dtype=np.int64)
-    given = np.array([_given(row, policies) for row in rows], dtype=np.int64).T
-    observed, expires, final = given
-    for row, deadline_ms, final_ms in zip(
-        rows,
-        np.minimum(observed + budget_ms, expires).tolist(),
-        np.minimum(final, expires).tolist(),
-        strict=True,
-    ):
-        row.deadline_ms, row.final_deadline_ms = deadline_ms, final_ms
-
-
-def _given(row: Row, policies: Sequence[Policy]) -> tuple[int, int, int]:
-    decision = row.decision
-    assert decision is not None
-    if isinstance(decision, Successor):
-        final_ms = decision.final_deadline_ms
-    else:
-        final_ms = decision.observed_at_ms + policies[row.policy].total_ms
-    return (
-        decision.observed_at_ms,
-        NEVER_MS if decision.expires_at_ms is None else decision.expires_at_ms,
-        final_ms,
-    )
+    decisions = [row.decision for row in rows if row.decision is not None]
+    policy = np.array([row.policy for row in rows])
+    observed = np.array([decision.observed_at_ms for decision in decisions])
+    expires = np.array([NEVER_MS if (at := one.expires_at_ms) is None else at for one in decisions])
+    final = observed + np.array([one.total_ms for one in policies])[policy]
+    for index, decision in enumerate(decisions):
+        if type(decision) is Successor:
+            final[index] = decision.final_deadline_ms
+    deadline_ms = np.minimum(observed + np.array([one.budget_ms for one in policies])[policy], expires)
+    for row, own_ms, final_ms in zip(rows, deadline_ms.tolist(), np.minimum(final, expires).tolist(), strict=True):
+        row.deadline_ms, row.final_deadline_ms = own_ms, final_ms
 
 
 def drop_stale(rows: Sequence[Row], policies: Sequence[Policy], now_ms: int) -> None:

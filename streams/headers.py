@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -11,8 +11,18 @@ from schemas import headers as names
 from streams.batch import OUTPUTS, Headers, Output, Row
 
 SOURCE = b"sluicegate/gate"
-COPIED_BYTES_MAX = 1_024  # of one header of the input; a larger one is no trace context, and is left behind
+TRACE_BYTES_MAX = 1_024  # of one header of the input; a larger one is no trace context, and is left behind
+DLQ_BYTES_MAX = 16_384  # likewise; a longer one is cut, so that the output can be sent and still names the first origin
+_MILLISECONDS = tuple(b".%03dZ" % ms for ms in range(1_000))
 _TRACE = (names.TRACEPARENT, names.TRACESTATE)
+_DLQ = (
+    names.DLQ_TOPIC,
+    names.DLQ_PARTITION,
+    names.DLQ_OFFSET,
+    names.DLQ_GROUP,
+    names.DLQ_DELIVERY_COUNT,
+    names.DLQ_MESSAGE,
+)
 _CLOUDEVENT: dict[Output, Headers] = {
     output: (
         (names.CE_SPECVERSION, names.SPEC_VERSION.encode()),
@@ -37,7 +47,7 @@ DEFAULTS = HeaderSettings()
 
 def headers_of(row: Row, output: Output, identifier: str, deadline_ms: int | None, settings: HeaderSettings) -> Headers:
     """CloudEvents in binary mode, where wanted, and the input's trace context."""
-    traced = () if row.fetched.headers is None else _copied(row, _TRACE)
+    traced = () if row.fetched.headers is None else tuple(_first(row, _TRACE, TRACE_BYTES_MAX).items())
     if not settings.cloudevents:
         return traced
     own: Headers = (*_CLOUDEVENT[output], (names.CE_ID, identifier.encode()))
@@ -62,7 +72,7 @@ def dead_letter(row: Row, settings: HeaderSettings) -> Headers:
     }
     written = {name: text.encode() for name, text in found.items() if text is not None}
     if row.fetched.headers is not None:
-        written |= dict(_copied(row, written))
+        written |= {name: _cut(value, DLQ_BYTES_MAX) for name, value in _first(row, _DLQ).items()}
     return (
         *written.items(),
         (names.ERRORS_STAGE, row.stage.encode()),
@@ -70,19 +80,23 @@ def dead_letter(row: Row, settings: HeaderSettings) -> Headers:
     )
 
 
-def _copied(row: Row, wanted: Iterable[str]) -> Headers:
-    """The first header of the input by each of these names."""
+def _first(row: Row, wanted: Container[str], bytes_max: int | None = None) -> dict[str, bytes]:
+    """The first header of the input by each of these names that has a value, of at most `bytes_max`."""
     assert row.fetched.headers is not None
     found: dict[str, bytes] = {}
     for name, value in row.fetched.headers[row.index]:
-        if name in wanted and value is not None and len(value) <= COPIED_BYTES_MAX:
+        if name in wanted and value is not None and (bytes_max is None or len(value) <= bytes_max):
             found.setdefault(name, value)
-    return tuple(found.items())
+    return found
+
+
+def _cut(value: bytes, bytes_max: int) -> bytes:
+    return value if len(value) <= bytes_max else value[:bytes_max].decode(errors="ignore").encode()
 
 
 def rfc3339(time_ms: int) -> bytes:
     """A time within the contract's range, `2026-11-23T12:00:00.000Z` (RFC 3339)."""
-    return b"%s.%03dZ" % (_second(time_ms // 1_000), time_ms % 1_000)
+    return _second(time_ms // 1_000) + _MILLISECONDS[time_ms % 1_000]
 
 
 @lru_cache(4_096)

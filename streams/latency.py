@@ -7,7 +7,7 @@ So no stage is negative and their sum is the age. A time that had to be bounded 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +19,20 @@ TIMES = ("decided_at_ms", "sent_at_ms", "broker_time_ms", "read_ms")
 ABSENT = -1
 
 
-def measure(rows: Sequence[Row], gated_at_ms: int) -> None:
+class Measured(NamedTuple):
+    """The columns of what was measured: int64, `ages_ms` of shape (rows,), `stages_ms` of (5, rows), ABSENT as -1."""
+
+    ages_ms: npt.NDArray[np.int64]
+    stages_ms: npt.NDArray[np.int64]
+
+
+def measure(rows: Sequence[Row], gated_at_ms: int) -> Measured:
     """Fills in `age_ms`, `stages` (inference, producer, transport, queue, gate) and `clock_adjusted` of each row.
 
     The columns are int64 of shape (5, rows): observed, decided, sent, broker, read.
     """
     if not rows:
-        return
+        return Measured(np.empty(0, dtype=np.int64), np.empty((len(TIMES) + 1, 0), dtype=np.int64))
     times = _times(rows)
     absent = times == ABSENT
     observed = np.minimum(times[0], gated_at_ms)
@@ -35,14 +42,16 @@ def measure(rows: Sequence[Row], gated_at_ms: int) -> None:
     ends = np.vstack([bounded[1:], np.full(len(rows), gated_at_ms, dtype=np.int64)])
     # an absent time ends no stage: what it took is counted to the next one, since `bounded` did not move there
     stages = np.diff(np.vstack([bounded[:1], ends]), axis=0)
-    ages_ms = (gated_at_ms - observed).tolist()
+    ages_ms = gated_at_ms - observed
     gone = absent[1:]
     spans = zip(
         *[_column(span, out) for span, out in zip(stages, gone, strict=False)], stages[-1].tolist(), strict=True
     )
-    for row, age_ms, of_row in zip(rows, ages_ms, spans, strict=True):
+    for row, age_ms, of_row in zip(rows, ages_ms.tolist(), spans, strict=True):
         row.age_ms, row.stages = age_ms, of_row
     _name_adjusted(rows, (bounded != times) & ~absent)
+    stages[:-1][gone] = ABSENT
+    return Measured(ages_ms, stages)
 
 
 def _times(rows: Sequence[Row]) -> npt.NDArray[np.int64]:

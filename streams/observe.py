@@ -10,27 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.batch import Output, Row
+from streams.latency import ABSENT, Measured
 from streams.metrics import LATENCY_EDGES_S, RATIO_EDGES, STAGES, Observed, histogram
 from streams.policy import Policy
 
-ABSENT = -1  # a stage whose end is not known
 
-
-def observe(rows: Sequence[Row], policies: Sequence[Policy], counts: Mapping[tuple[str, Output, str], int]) -> Observed:
-    """What these rows add. Counted are those that were measured and are no repeats; `counts` is passed on.
+def observe(
+    rows: Sequence[Row],
+    measured: Measured,
+    policies: Sequence[Policy],
+    counts: Mapping[tuple[str, Output, str], int],
+) -> Observed:
+    """What these rows, and their columns in `measured`, add. Repeats are left out; `counts` is passed on.
 
     `policies` is by policy index; times of rows are in milliseconds, histograms in seconds. Raises nothing.
     """
-    measured = [row for row in rows if row.stages and row.stage != "window"]
-    return of_columns(
-        np.array([row.policy for row in measured], dtype=np.int64),
-        np.array([row.age_ms for row in measured], dtype=np.int64),
-        np.array([[ABSENT if ms is None else ms for ms in row.stages] for row in measured], dtype=np.int64)
-        .reshape(-1, len(STAGES))
-        .T,
-        policies,
-        counts,
-    )
+    policy = np.array([row.policy for row in rows], dtype=np.int64)
+    counted = np.array([row.stage != "window" for row in rows], dtype=bool)
+    return of_columns(policy[counted], measured.ages_ms[counted], measured.stages_ms[:, counted], policies, counts)
 
 
 def of_columns(

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from streams.batch import Decided, Fetched, Output, Remembered, Row
+from streams.batch import Decided, Fetched, Output, Remembered, Row, Sent
 from streams.boundary import bound
 from streams.freshness import deadlines, drop_stale
 from streams.headers import DEFAULTS, HeaderSettings
@@ -52,11 +52,15 @@ def decide(
     new = _open(rows)
     deadlines(new, policies.by_index)
     remembered = window.remember(new, now_ms, policies.tolerances_ms)
-    measure(new, now_ms)
+    measured = measure(new, now_ms)
     drop_stale(_open(new), policies.by_index, now_ms)
     bound(_open(new), policies.by_index)
     _one_command_each(_open(new), window, remembered, now_ms, policies.tolerances_ms)
-    return _published(rows, now_ms, policies, remembered, settings)
+    records, counts = _published(rows, now_ms, policies, settings)
+    commanded = [row for row in new if row.refused is None and row.review_reasons is None]
+    earliest_ms = min([min(row.deadline_ms, row.final_deadline_ms) for row in commanded], default=None)
+    observed = observe(new, measured, policies.by_index, counts)
+    return Decided(records, remembered, now_ms, earliest_ms, counts, observed)
 
 
 def _open(rows: Sequence[Row]) -> list[Row]:
@@ -77,8 +81,9 @@ def _one_command_each(
 
 
 def _published(
-    rows: Sequence[Row], now_ms: int, policies: Snapshot, remembered: Remembered, settings: HeaderSettings
-) -> Decided:
+    rows: Sequence[Row], now_ms: int, policies: Snapshot, settings: HeaderSettings
+) -> tuple[list[Sent], dict[tuple[str, Output, str], int]]:
+    """A record for each row, and how many there are of each (workflow or "", output, reason)."""
     records = []
     answers: list[tuple[int, Output, str]] = []
     for row in rows:
@@ -89,7 +94,4 @@ def _published(
         (policies.by_index[index].workflow if index >= 0 else "", output, reason): count
         for (index, output, reason), count in Counter(answers).items()
     }
-    commanded = [row for row in rows if row.refused is None and row.review_reasons is None]
-    earliest_ms = min((min(row.deadline_ms, row.final_deadline_ms) for row in commanded), default=None)
-    observed = observe(rows, policies.by_index, counts)
-    return Decided(records, remembered, now_ms, earliest_ms, counts, observed)
+    return records, counts

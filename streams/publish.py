@@ -34,9 +34,11 @@ def publish(row: Row, policy: Policy | None, gated_at_ms: int, settings: HeaderS
         headers = headers_of(row, "reviews", review.review_id, review.deadline_ms, settings)
         return Sent("reviews", row.key, _encode(review), headers), row.review_reasons[0]
     identifier = command_id(row.root)
-    deadline_ms = min(row.deadline_ms, row.final_deadline_ms)
-    headers = headers_of(row, "commands", identifier, deadline_ms, settings)
+    deadline_ms = min(row.final_deadline_ms, row.deadline_ms)
     text = command_text(row, identifier, deadline_ms, policy, gated_at_ms)
+    if not settings.cloudevents and row.fetched.headers is None:
+        return Sent("commands", row.key, text), WITHIN_BOUNDS
+    headers = headers_of(row, "commands", identifier, deadline_ms, settings)
     return Sent("commands", row.key, text, headers), WITHIN_BOUNDS
 
 

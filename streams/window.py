@@ -15,6 +15,7 @@ import struct
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 from zlib import crc32
 
@@ -36,6 +37,9 @@ _HEAD = struct.Struct(">BQ")  # format, sequence number
 _FORMAT = 2
 _PACKED = _DIGEST_BYTES + _ENTRY.size
 _COMMANDED = b"\x01"
+_CONTENT = attrgetter(
+    "workflow", "entity", "observed_at_ms", "value_minor", "currency", "confidence", "action", "attributes"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +57,10 @@ def content_of(decision: Decision | Successor) -> bytes:
     A checksum is enough: where two contents share one, in one case of 2**32, a conflict is called a repeat, and neither
     is acted on.
     """
-    rest = (
-        decision.workflow,
-        decision.entity,
-        decision.observed_at_ms,
-        decision.value_minor,
-        decision.currency,
-        decision.confidence,
-        decision.attributes or None,
-        decision.action,
-    )
-    return crc32(_encode(rest) if decision.attributes else _encode_flat(rest)).to_bytes(4)
+    fields = _CONTENT(decision)
+    if decision.attributes is None:
+        return crc32(_encode_flat(fields)).to_bytes(_CONTENT_BYTES)
+    return crc32(_encode((*fields[:-1], decision.attributes or None))).to_bytes(_CONTENT_BYTES)
 
 
 class _Written(NamedTuple):
@@ -148,19 +145,20 @@ class Window:
         self._sequence += 1
         entries = carried | new.entries
         self._keep(entries)
-        packed = b"".join(digest + entry for digest, entry in entries.items())
+        packed = b"".join([digest + entry for digest, entry in entries.items()])
         return Change(self._sequence % self.slots, _HEAD.pack(_FORMAT, self._sequence) + packed)
 
     def _keep(self, entries: dict[bytes, bytes]) -> None:
         self._entries.update(entries)
-        self._records.append(_Written(self._sequence, max(map(_expires_ms, entries.values())), list(entries.items())))
+        latest = max([entry[_CONTENT_BYTES:-1] for entry in entries.values()])
+        self._records.append(_Written(self._sequence, int.from_bytes(latest), list(entries.items())))
         self._references += len(entries)
 
     def _make_room(self, new: Mapping[bytes, bytes], now_ms: int) -> dict[bytes, bytes]:
         """Forgets what has expired and, where space is short, hands on or evicts the oldest."""
         carried: dict[bytes, bytes] = {}
         looked_at, looked_at_max = 0, 2 * len(new) + CARRY_MIN
-        ids_max = self.ids_max - sum(digest not in self._entries for digest in new)
+        ids_max = self.ids_max - len(new) + sum(map(self._entries.__contains__, new))
         while self._records:
             oldest = self._records[0]
             overwritten = oldest.sequence <= self._sequence + 1 - self.slots

@@ -42,6 +42,9 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     headers: Headers = ()
 
 
+_NO_HEADERS: list[tuple[str, bytes]] = []
+
+
 class Fenced(Exception):
     """Raised when another owner has initialised the same transactional id: this one may not write any more."""
 
@@ -138,11 +141,27 @@ class Transactions:
             batch = batches.get(topic)
             if batch is None:
                 batch = batches[topic] = producer.create_batch()
-            if batch.append(key=one.key, value=one.value, timestamp=None, headers=list(one.headers)) is None:
+            if (
+                batch.append(
+                    key=one.key,
+                    value=one.value,
+                    timestamp=None,
+                    headers=list(one.headers) if one.headers else _NO_HEADERS,
+                )
+                is None
+            ):
                 acknowledged.append(await producer.send_batch(batch, topic, partition=self.number))
                 await reach("between_sends")
                 batch = batches[topic] = producer.create_batch()
-                if batch.append(key=one.key, value=one.value, timestamp=None, headers=list(one.headers)) is None:
+                if (
+                    batch.append(
+                        key=one.key,
+                        value=one.value,
+                        timestamp=None,
+                        headers=list(one.headers) if one.headers else _NO_HEADERS,
+                    )
+                    is None
+                ):
                     raise Failed(f"a record of {len(one.value)} bytes does not fit into a batch for {topic}")
         for topic, batch in batches.items():
             acknowledged.append(await producer.send_batch(batch, topic, partition=self.number))

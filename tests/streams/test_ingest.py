@@ -58,6 +58,16 @@ def test_a_colon_in_a_string_does_not_send_a_record_down_the_slow_road(
     assert not isinstance(read(value % model.encode(), "decisions"), Refused)
 
 
+@pytest.mark.parametrize("where", ['"attributes":{"a":%s}', '"action":%s', '"action":{"a":%s},"b":1', '"c":%s'])
+def test_nothing_is_nested_deeper_than_the_contract_allows_wherever_it_stands(where: str) -> None:
+    inside = where.partition("%s")[0].count("{") + 1
+    for depth, reason in ((64, None), (65, "invalid.json")):
+        nested = "[" * (depth - inside) + "]" * (depth - inside)
+        fields = f'"id":"d-1","workflow":"billing","entity":"acct-17","observed_at_ms":{NOW_MS},'
+        value = "{" + fields + ('"action":{},' if "action" not in where else "") + where % nested + "}"
+        assert refused(fetched([value.encode()], [b"acct-17"])) == reason
+
+
 def test_the_corpus_has_every_reason_of_ingest_and_names_of_its_own() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
     assert {case.reason for case in CASES} == {

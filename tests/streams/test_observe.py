@@ -6,6 +6,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from streams.batch import Fetched, Output
+from streams.latency import ABSENT, Measured
 from streams.metrics import LATENCY_EDGES_S, RATIO_EDGES, STAGES, Observed
 from streams.observe import observe
 from streams.runtime.metrics import Meter
@@ -74,10 +75,11 @@ def test_a_million_workflows_and_reasons_handed_to_it_make_no_series() -> None:
     meter = Meter(board, ["billing"])
     batch = fetched([decision()])
     rows = [replace(row(), policy=0, age_ms=number, stages=(1, 2, None, 4, 5)) for number in range(BATCH)]
+    measured = Measured(np.arange(BATCH), np.tile(np.array([[1], [2], [ABSENT], [4], [5]]), BATCH))
     for first in range(0, MILLION, BATCH):
         names = range(first, first + BATCH)
         counts: dict[tuple[str, Output, str], int] = {(f"made-up-{n}", "exceptions", f"no.{n}"): 1 for n in names}
-        keep(meter, batch, observe(rows, [BILLING], counts))
+        keep(meter, batch, observe(rows, measured, [BILLING], counts))
         if first == 0:
             series = board.read().keys()
     assert board.read().keys() == series
