@@ -16,7 +16,7 @@ from streams.errors import SluicegateError
 # name -> (module, its click command, one line for `--help`)
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("agents.cli.demo", "demo", "Real billing decisions through the gate, on a broker of its own."),
-    "broker": ("agents.cli.broker", "broker", "Run a one-node Apache Kafka: no Docker, no Java to install."),
+    "broker": ("agents.cli.broker", "broker", "Run an Apache Kafka, one node or three: no Docker, no Java to install."),
     "topics": ("agents.cli.topics", "topics", "Create the topics, or say what differs."),
     "policy": ("agents.cli.policy", "policy", "Check policy documents."),
     "try": ("agents.cli.try_", "try_", "Try decisions against policies, without a Kafka."),

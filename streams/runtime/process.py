@@ -25,7 +25,7 @@ from streams.runtime.health import Health
 from streams.runtime.lanes import Lanes
 from streams.runtime.lookup import Lookup
 from streams.runtime.metrics import Meter
-from streams.runtime.settings import DRAIN_S, Worker
+from streams.runtime.settings import DRAIN_S, GC_THRESHOLDS, Worker
 from streams.runtime.watchdog import Watchdog, watch_loop
 
 log = structlog.get_logger()
@@ -71,6 +71,7 @@ async def work(worker: Worker, wire: WiresAgents, meter: Meter) -> None:
         task.add_done_callback(_ended)
     gc.collect()
     gc.freeze()  # what lives now lives on: collections need not look at it
+    gc.set_threshold(*GC_THRESHOLDS)
     log.info("started", group=worker.role.group, bootstrap=worker.kafka.bootstrap, prefix=worker.kafka.prefix)
     await stop.wait()
     await _drain(app, lanes, tasks)

@@ -34,6 +34,8 @@ PENDING_BYTES_MAX = 64 * 1024 * 1024  # likewise: a backlog of large decisions d
 FETCH_RECORDS_MAX = 2_000
 FETCH_BYTES_MAX = 4 * 1024 * 1024  # of one partition; more than the largest record, or it could never be read
 PRODUCER_BATCH_BYTES = 1024 * 1024  # of one record batch; output topics take twice that
+# a batch makes some thousand objects that all end with it; looking for cycles among them every 700 finds none
+GC_THRESHOLDS = (20_000, 20, 20)
 RETRY_BACKOFF_MS = 2  # of the producer, see `transactions`
 
 
