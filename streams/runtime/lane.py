@@ -187,9 +187,10 @@ class Lane:
     async def _pause(self, dependency: str, why: str) -> None:
         # long enough for the group to tell us if the partition is not ours any more: then this task is cancelled
         self._forget()
-        if (dependency, why) != self._told:
+        told = (dependency, why.partition(":")[0])  # the rest names addresses, in changing order
+        if told != self._told:
             log.warning("waiting", partition=self.number, waits_for=dependency, why=why)
-        self.waits_for, self._told = dependency, (dependency, why)
+        self.waits_for, self._told = dependency, told
         await asyncio.sleep(RETRY_S)
 
     async def _bounded_hand_over(self, transactions: Transactions) -> Stage:
