@@ -87,7 +87,7 @@ class Fleet:
                 one.kill()
 
     def committed(self) -> int:
-        """How far the group is, over all partitions of `decisions`; a coordinator that loads says less than it knows."""
+        """How far the group is, over all partitions of `decisions`; a loading coordinator says less."""
         self._far = max(self._far, sum(asyncio.run(_committed(self.bootstrap, self.group)).values()))
         return self._far
 
