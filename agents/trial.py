@@ -14,7 +14,8 @@ from typing import NamedTuple
 import orjson
 
 from schemas.common import TIME_MS_MAX
-from streams.batch import Fetched, Output
+from streams.batch import Fetched, Headers, Output
+from streams.headers import DEFAULTS, HeaderSettings
 from streams.path import Snapshot, decide
 from streams.window import Window
 
@@ -47,6 +48,7 @@ class Tried(NamedTuple):
     output: Output
     key: bytes | None
     value: bytes
+    headers: Headers
 
 
 class _Line(NamedTuple):
@@ -56,15 +58,21 @@ class _Line(NamedTuple):
     now_ms: int
 
 
-def tried(lines: Iterable[tuple[int, bytes]], policies: Snapshot, clock: Clock, topic: str) -> Iterator[Tried]:
+def tried(
+    lines: Iterable[tuple[int, bytes]],
+    policies: Snapshot,
+    clock: Clock,
+    topic: str,
+    headers: HeaderSettings = DEFAULTS,
+) -> Iterator[Tried]:
     """What becomes of each numbered line, in order; repeats are told over all of them."""
     window = Window()
     for now_ms, timed in groupby(_timed(lines, clock), key=lambda line: line.now_ms):
         while batch := list(islice(timed, BATCH_RECORDS_MAX)):
-            decided = decide([_fetched(batch, topic, now_ms)], now_ms, policies, window)
+            decided = decide([_fetched(batch, topic, now_ms)], now_ms, policies, window, headers)
             window.commit(decided.remembered, now_ms)
             for line, sent in zip(batch, decided.records, strict=True):
-                yield Tried(line.number, sent.output, sent.key, sent.value)
+                yield Tried(line.number, sent.output, sent.key, sent.value, sent.headers)
 
 
 def _timed(lines: Iterable[tuple[int, bytes]], clock: Clock) -> Iterator[_Line]:

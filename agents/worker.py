@@ -49,7 +49,7 @@ async def _run(given: argparse.Namespace) -> None:
     found = await topics.require(kafka.bootstrap, kafka.prefix)
     for warning in found.warnings:
         logs.warn(warning)
-    role = gate.role(given.group, snapshot, given.window_ids)
+    role = gate.role(given.group, snapshot, given.window_ids, not given.no_cloudevents)
     names = [policy.name for policy in snapshot.by_index]
     log.info("policies loaded", count=len(names), policies=names[:NAMES_MAX])
     meter = Meter(Board.given(), list(snapshot.by_workflow))
@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--policies", required=True, type=Path)
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--window-ids", type=int, default=IDS_MAX)
+    parser.add_argument("--no-cloudevents", action="store_true")
     parser.add_argument("--log-format", choices=("console", "json"), default="console")
     return parser
 

@@ -67,7 +67,7 @@ def event_of(headers: Iterable[tuple[str, bytes | None]], value: bytes | None) -
     twice: str | None = None
     for name, raw in headers:
         lower = name.lower()
-        if raw is None or not (name.startswith(names.CE_PREFIX) or lower == names.CONTENT_TYPE):
+        if raw is None or not (lower.startswith(names.CE_PREFIX) or lower == names.CONTENT_TYPE):
             continue
         try:
             text = raw.decode()

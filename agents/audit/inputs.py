@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, TypeGuard
 
+from agents.audit.events import Headers, event
 from agents.audit.scan import Document, document
 
 Place = tuple[str, int]
@@ -32,6 +33,8 @@ NOT_A_DECISION = (
     "its input lacks an id, entity or action",
     "its input has no observed_at_ms that is a time",
     "its input names a field twice",
+    "its input is a CloudEvent that cannot be understood",
+    "its input is a CloudEvent whose attributes contradict its decision",
 )
 """Why no command or review may rest on an input; the index is what is remembered, 0 is a decision."""
 
@@ -58,6 +61,8 @@ class Record(Protocol):
     def key(self) -> bytes | None: ...
     @property
     def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
 
 
 class Facts(NamedTuple):
@@ -144,13 +149,19 @@ class Inputs:
 
 
 def _pack(record: Record, value: bytes, lineage: bool) -> bytes:
-    found = document(value, "action")
+    announced = event(record.headers, value) if record.headers and not lineage else None
+    text = value if announced is None else announced.text
+    found = document(text, "action")
     fields = found.fields if found else {}
-    identifier = fields.get("id")
-    text = identifier[:ID_KEPT].encode("utf-8", "surrogatepass") if isinstance(identifier, str) else b""
     fault = _fault(found)
+    if announced is not None and not fault:
+        filled = announced.fill(fields)
+        fault = 5 if announced.broken else 6 if filled is None else _fault(found, filled)
+        fields = filled or fields
+    identifier = fields.get("id")
+    named = identifier[:ID_KEPT].encode("utf-8", "surrogatepass") if isinstance(identifier, str) else b""
     sha256 = hashlib.sha256(value).digest()
-    bare = value.strip(b" \t\r\n")
+    bare = text.strip(b" \t\r\n")
     root = fields.get("root_id", identifier) if lineage else identifier
     command = f"sluicegate:{root}".encode("utf-8", "surrogatepass")
     limits_ms = [at for name in ("expires_at_ms", "final_deadline_ms") if is_int(at := fields.get(name))]
@@ -168,14 +179,14 @@ def _pack(record: Record, value: bytes, lineage: bool) -> bytes:
             record.value is None,
             fault,
         )
-        + text
+        + named
     )
 
 
-def _fault(found: Document | None) -> int:
+def _fault(found: Document | None, filled: dict[str, Any] | None = None) -> int:
     if found is None:
         return 1
-    fields = found.fields
+    fields = found.fields if filled is None else filled
     if not (_text(fields, "id") and _text(fields, "entity") and found.verbatim is not None):
         return 2
     times = [fields.get("observed_at_ms"), fields.get("expires_at_ms"), fields.get("final_deadline_ms")]

@@ -6,7 +6,7 @@ Values come from outside and go to a terminal: control characters are shown, nev
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +29,7 @@ class Seen:
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ def as_document(seen: Seen) -> bytes:
         "timestamp_ms": seen.timestamp_ms,
         "key": None if seen.key is None else seen.key.decode("utf-8", "backslashreplace"),
         "value": None,
+        "headers": header_texts(seen.headers),
     }
     if seen.value is not None:
         try:
@@ -79,6 +81,14 @@ def as_document(seen: Seen) -> bytes:
             # line breaks can only stand between tokens there, where a space means the same
             head["value"] = orjson.Fragment(seen.value.replace(b"\r", b" ").replace(b"\n", b" "))
     return orjson.dumps(head)
+
+
+def header_texts(headers: Sequence[tuple[str, bytes | None]]) -> dict[str, str | list[str | None] | None]:
+    """Headers by name as text, what is not UTF-8 with backslashes; one that stands more than once is a list."""
+    found: dict[str, list[str | None]] = {}
+    for name, value in headers:
+        found.setdefault(name, []).append(None if value is None else value.decode("utf-8", "backslashreplace"))
+    return {name: texts[0] if len(texts) == 1 else texts for name, texts in found.items()}
 
 
 def _raw(value: bytes) -> dict[str, str]:

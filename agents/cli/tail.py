@@ -51,6 +51,7 @@ async def records(bootstrap: str, topic: str, from_beginning: bool) -> AsyncIter
                             record.timestamp,
                             record.key,
                             record.value,
+                            record.headers,
                         )
         except KafkaError as error:
             raise BrokerUnreachable(
@@ -79,7 +80,8 @@ async def show(bootstrap: str, prefix: str, kind: str, from_beginning: bool, cou
     "\b\n"
     "  sluicegate tail commands                          what may be acted on, as it comes\n"
     "  sluicegate tail exceptions --from-beginning -n 5  the first five, then stop\n"
-    "  sluicegate tail reviews --output json | jq .value.reasons\n\n"
+    "  sluicegate tail reviews --output json | jq .value.reasons\n"
+    "  sluicegate tail commands --output json | jq -r .headers.traceparent\n\n"
     "Without -n it goes on until Ctrl-C."
 )
 @click.argument("topic", type=click.Choice(list(BY_KIND)), metavar="TOPIC")
@@ -92,7 +94,8 @@ def tail(topic: str, from_beginning: bool, count: int | None, bootstrap: str, pr
     """Look at a topic, record by record: TOPIC is its kind, such as commands, reviews, exceptions.
 
     A line says when, partition/offset, entity and id, what happened and why, the age of the information, the money.
-    With --output json each line holds topic, partition, offset, timestamp_ms, key, and the value as it is in the topic.
+    With --output json each line holds topic, partition, offset, timestamp_ms, key, the value as it is in the topic, and
+    the headers as an object.
     Only committed records are shown.
     """
     quiet_client_logs()

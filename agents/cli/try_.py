@@ -16,12 +16,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from agents.cli.lines import printable
+from agents.cli.lines import header_texts, printable
 from agents.cli.options import interactive, output_option, prefix_option
 from agents.readable import duration, money
 from agents.trial import Clock, Tried, tried
 from schemas.common import TIME_MS_MAX
 from schemas.topics import name
+from streams.headers import HeaderSettings
 from streams.path import Snapshot
 from streams.policy import duration_ms
 from streams.runtime.policies import load
@@ -107,12 +108,14 @@ def try_(file: IO[bytes], policies: Path, at_ms: int | None, age_ms: int | None,
     decided at the newest of its own sent_at_ms, decided_at_ms and observed_at_ms, so that a file of yesterday comes out
     as it would have yesterday. The key is taken to be right (the entity), the topics to be empty.
 
-    With --output json each line is the record that would be sent: its topic, key and value.
+    With --output json each line is the record that would be sent: its topic, key, value and headers. The lines
+    themselves have no headers, so a CloudEvent's attributes and a trace context cannot be tried.
     """
     if at_ms is not None and age_ms is not None:
         raise click.UsageError("--at and --age both say what time it is: give one of them")
     snapshot = load(policies)
-    found = tried(_lines(file), snapshot, Clock(at_ms, age_ms), name(prefix, "decisions"))
+    headers = HeaderSettings(group=f"{prefix}gate")  # as `sluicegate worker` calls it
+    found = tried(_lines(file), snapshot, Clock(at_ms, age_ms), name(prefix, "decisions"), headers)
     if output == "json":
         for one in found:
             click.echo(_document(one, prefix))
@@ -144,7 +147,8 @@ def _document(one: Tried, prefix: str) -> bytes:
     key = None if one.key is None else one.key.decode()
     # a carriage return can only stand between tokens there, where a space means the same
     value = orjson.Fragment(one.value.replace(b"\r", b" "))
-    return orjson.dumps({"topic": name(prefix, one.output), "key": key, "value": value})
+    headers = header_texts(one.headers)
+    return orjson.dumps({"topic": name(prefix, one.output), "key": key, "value": value, "headers": headers})
 
 
 def _reason(body: dict[str, Any]) -> str:

@@ -80,6 +80,15 @@ owner of the partition does: kill it as you like, nothing is lost and nothing is
     help="The address that the port is opened at.",
 )
 @click.option(
+    "--cloudevents/--no-cloudevents",
+    envvar="SLUICEGATE_CLOUDEVENTS",
+    default=True,
+    show_default=True,
+    show_envvar=True,
+    help="Whether outputs have CloudEvents headers (ce_*, content-type); they cost about 2 us a record. Trace context "
+    "and the headers of dead letters are there in any case.",
+)
+@click.option(
     "--log-format",
     envvar="SLUICEGATE_LOG_FORMAT",
     type=click.Choice(["console", "json"]),
@@ -98,6 +107,7 @@ def worker(
     window_ids: int,
     metrics_port: int,
     metrics_host: str,
+    cloudevents: bool,
     log_format: str,
 ) -> None:
     """Run the gate: every decision becomes a command, a review or an exception, exactly once."""
@@ -122,6 +132,7 @@ def worker(
                         f"--data={data or scratch}",
                         f"--window-ids={window_ids}",
                         f"--log-format={log_format}",
+                        *([] if cloudevents else ["--no-cloudevents"]),
                     ],
                     {},
                 )

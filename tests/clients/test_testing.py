@@ -61,6 +61,8 @@ def test_each_disposition(sluicegate_try):
     assert tried[0].record["action"] == {"type": "pay"}
     assert [one.rule for one in tried] == ["small", "small", None, None]
     assert tried[0].key == "acct-17"
+    assert tried[0].headers["ce_type"] == "sluicegate.command.v1"
+    assert tried[2].headers["__sluicegate.errors.reason"] == "invalid.json"
 
 
 def test_the_clock_is_the_tests(sluicegate_try):

@@ -129,7 +129,7 @@ async def read(bootstrap: str, topics: Sequence[str], count: int, level: str = "
         while len(found) < count:
             assert time.monotonic() < until, f"{len(found)} of {count} records in {topics} after {WAIT_S} s"
             for records in (await consumer.getmany(timeout_ms=500)).values():
-                found += [Record(one.topic, one.key, one.value, one.partition) for one in records]
+                found += [Record(one.topic, one.key, one.value, one.partition, tuple(one.headers)) for one in records]
         return found
     finally:
         await consumer.stop()

@@ -31,6 +31,7 @@ class Rec:
     value: bytes | None
     timestamp: int = GATED_MS + 5
     timestamp_type: int = 1
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
     def changed(self, **fields: Any) -> Rec:
         """The same output with some of its fields replaced; the action's text stays as it is."""
@@ -170,8 +171,9 @@ def judged(
     committed: dict[tuple[str, int], int] | None = None,
     after: dict[tuple[str, int], int] | None = None,
     log_start: int = 0,
+    partitions: int = 2,
 ) -> Result:
-    remembered = Inputs({DECISIONS: 2, SUCCESSORS: 2}, lineage_topic=SUCCESSORS)
+    remembered = Inputs({DECISIONS: partitions, SUCCESSORS: partitions}, lineage_topic=SUCCESSORS)
     for record in inputs:
         remembered.add(record)
     for partition in remembered.partitions.values():

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,6 +106,13 @@ def test_what_is_no_json_is_given_raw() -> None:
     tombstone = json.loads(as_document(seen(None)))
     assert tombstone["value"] is None
     assert "raw" not in tombstone
+
+
+def test_headers_are_an_object_and_none_of_them_is_lost() -> None:
+    headers = (("ce_id", b"c-1"), ("x", b"1"), ("x", None), ("x", b"\xff"), ("", None))
+    found = json.loads(as_document(replace(seen(b"1"), headers=headers)))
+    assert found["headers"] == {"ce_id": "c-1", "x": ["1", None, "\\xff"], "": None}
+    assert json.loads(as_document(seen(b"{nope")))["headers"] == {}
 
 
 def test_money_and_durations_are_exact_where_it_matters() -> None:

@@ -197,6 +197,24 @@ def test_what_comes_from_outside_does_not_reach_the_terminal_as_control_characte
     assert "[red]" in out, "shown as it is, not as a colour"
 
 
+def test_json_has_the_headers_that_a_worker_would_write(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, folder, [decision(1), b"x"], "--output", "json", "--prefix", "t.") == 0
+    command, refused = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert command["headers"] == {
+        "ce_specversion": "1.0",
+        "ce_type": "sluicegate.command.v1",
+        "ce_source": "sluicegate/gate",
+        "content-type": "application/json",
+        "ce_id": command["value"]["command_id"],
+        "ce_subject": "acct-17",
+        "ce_expirytime": "2025-11-24T16:09:59.000Z",
+    }
+    assert refused["headers"]["__dlq.errors.group"] == "t.gate"
+    assert refused["headers"]["__sluicegate.errors.reason"] == "invalid.json"
+
+
 def test_the_corpus_gets_the_reasons_that_a_gate_gives() -> None:
     cases = [
         (case, value)

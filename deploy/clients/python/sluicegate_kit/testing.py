@@ -16,7 +16,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,12 +37,13 @@ _DISPOSITIONS: dict[str, Literal["command", "review", "exception"]] = {
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What would become of one decision. `record` is the whole record that would be sent, `key` its key."""
+    """What would become of one decision. `record` is the whole record that would be sent, with `key` and `headers`."""
 
     disposition: Literal["command", "review", "exception"]
     reason: str  # of a review, the first of its `reasons`
     record: dict[str, Any]
     key: str | None
+    headers: dict[str, str] = field(default_factory=dict)  # empty from a `sluicegate` that does not tell them
 
     @property
     def rule(self) -> str | None:
@@ -125,4 +126,6 @@ def _tried(line: bytes) -> Tried:
     sent = msgspec.json.decode(line)
     record = sent["value"]
     reason = record["reasons"][0] if "reasons" in record else record["reason"]
-    return Tried(_DISPOSITIONS[sent["topic"].removeprefix(_PREFIX)], reason, record, sent["key"])
+    return Tried(
+        _DISPOSITIONS[sent["topic"].removeprefix(_PREFIX)], reason, record, sent["key"], sent.get("headers", {})
+    )
