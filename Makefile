@@ -51,8 +51,9 @@ format: $(VENV)/.dev ## put the code into the house format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev ## measure the pure path, stage by stage
+bench: $(VENV)/.dev ## measure the pure path by stage, then the worker beside a bare transaction loop (N, ROUNDS)
 	@$(BIN)/python -m tests.bench.path
+	@$(BIN)/python -m tests.bench
 
 schemas: $(VENV)/.runtime ## write schemas/generated/ from the Structs: JSON Schemas and AsyncAPI
 	@$(BIN)/python -m schemas.generate
