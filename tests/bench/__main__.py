@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,6 +110,8 @@ def bench(count: int, rounds: int, rate: int, seconds: int, seed: int, to: Path 
     plan = Plan(count, rounds, rate, seconds, seed, warm_count=min(count, WARM_EVENTS))
     told = Progressing(Console(stderr=True))
     with terminated_like_interrupted(), told.progress, _broker(told) as broker:
+        # asyncio turns a SIGINT into an orderly cancellation; a SIGTERM gets the same
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         runs = Bench(plan, broker, told).run()
     found = report.summary(plan, runs)
     report.show(Console(width=None if sys.stdout.isatty() else LOG_WIDTH), plan, found, runs)
