@@ -15,6 +15,7 @@ from agents.audit.run import Scope
 from agents.audit.run import audit as run_audit
 from agents.cli.options import bootstrap_option, interactive, output_option, prefix_option
 from streams.errors import CheckFailed
+from streams.runtime.records import Lenient, install
 
 EPILOG = """\b
 Examples:
@@ -60,6 +61,7 @@ def audit(bootstrap: str, prefix: str, output: str, group: str | None) -> None:
     Reads the inputs (decisions, successors) and the outputs (commands, reviews, exceptions, reevaluations) whole
     and holds them against each other. It changes nothing and joins no group; it may run beside the gate.
     """
+    install(Lenient)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters of it becomes one sentence
     result = _with_progress(Scope(bootstrap, prefix, group))
     if output == "json":

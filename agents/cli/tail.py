@@ -19,6 +19,7 @@ from agents.cli.lines import Seen, as_document, as_line
 from agents.cli.options import bootstrap_option, output_option, prefix_option
 from schemas.topics import BY_KIND, name
 from streams.errors import BrokerUnreachable
+from streams.runtime.records import Lenient, install
 
 POLL_MS = 300
 BATCH_RECORDS_MAX = 500  # printed between two looks at the clock and at Ctrl-C
@@ -99,6 +100,7 @@ def tail(topic: str, from_beginning: bool, count: int | None, bootstrap: str, pr
     Only committed records are shown.
     """
     quiet_client_logs()
+    install(Lenient)
     try:
         asyncio.run(show(bootstrap, prefix, topic, from_beginning, count, output))
     except KeyboardInterrupt:

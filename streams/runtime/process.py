@@ -25,6 +25,7 @@ from streams.runtime.health import Health
 from streams.runtime.lanes import Lanes
 from streams.runtime.lookup import Lookup
 from streams.runtime.metrics import Meter
+from streams.runtime.records import Raw, install
 from streams.runtime.settings import DRAIN_S, GC_THRESHOLDS, Worker
 from streams.runtime.watchdog import Watchdog, watch_loop
 
@@ -52,6 +53,7 @@ def die(error: BaseException) -> NoReturn:
 
 async def work(worker: Worker, wire: WiresAgents, meter: Meter) -> None:
     """Runs the role until SIGTERM or SIGINT, then drains. Does not return when something goes wrong: see `die`."""
+    install(Raw)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):

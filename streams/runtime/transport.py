@@ -22,7 +22,6 @@ from typing import Any, cast
 import aiokafka
 import faust
 from aiokafka import TopicPartition
-from aiokafka.consumer import fetcher
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
@@ -41,9 +40,6 @@ from streams.runtime.settings import (
     SESSION_S,
 )
 from streams.runtime.transactions import Failed
-
-# Turning each record into a dataclass costs more than reading it; what aiokafka has read is all that is asked for here.
-fetcher.PartitionRecords._consumer_record = lambda self, tp, record: record
 
 FETCH_S = 0.5  # how long a fetch waits for records when every lane takes some
 FETCH_SHORT_S = 0.01  # ... when a lane is full: it may have room again in a moment

@@ -6,15 +6,12 @@ import inspect
 
 import aiokafka.producer.sender as sender
 import pytest
-from aiokafka import TopicPartition
-from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.consumer import fetcher
+from aiokafka.consumer.fetcher import PartitionRecords
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
 
-import streams.runtime.transactions
-import streams.runtime.transport  # noqa: F401  # both set what is looked at here
+import streams.runtime.transactions  # noqa: F401  # sets what is looked at here
 from streams.runtime.settings import RETRY_BACKOFF_MS
 
 
@@ -23,16 +20,12 @@ def test_the_wait_after_a_commit_is_the_shortened_one() -> None:
     assert "return BACKOFF_OVERRIDE" in inspect.getsource(sender.AddPartitionsToTxnHandler.handle_response)
 
 
-def test_records_come_as_aiokafka_has_read_them() -> None:
-    """With everything that the transport takes from them."""
-    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, 0, 1 << 16)
-    builder.append(0, 1_764_000_000_000, b"k", b"v", [("traceparent", b"00")])
-    batches = MemoryRecords(bytes(builder.build()))
-    found = PartitionRecords(TopicPartition("t", 0), batches, [], 0, None, None, True, READ_COMMITTED)
-    (record,) = list(found)
-    assert type(record).__name__ == "DefaultRecord"
-    assert (record.offset, record.timestamp, record.timestamp_type) == (0, 1_764_000_000_000, 0)
-    assert (record.key, record.value, list(record.headers)) == (b"k", b"v", [("traceparent", b"00")])
+def test_what_a_fetch_becomes_is_made_by_the_names_that_are_replaced() -> None:
+    """What the replacements do then is shown in test_records.py."""
+    made = inspect.getsource(fetcher.Fetcher._proc_fetch_request)
+    assert "MemoryRecords(part_data[-1])" in made
+    assert "PartitionRecords(" in made
+    assert "self._consumer_record(tp, record)" in inspect.getsource(PartitionRecords._unpack_records)
 
 
 @pytest.mark.parametrize(

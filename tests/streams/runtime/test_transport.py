@@ -101,11 +101,12 @@ async def test_commit_is_a_no_op_that_reports_success(consumer: Any, monkeypatch
 
 
 class FakeRecord:
-    """As much of a ConsumerRecord as the thread reads."""
+    """As much of a record as the thread reads."""
 
     def __init__(self, offset: int, timestamp_type: int = 1) -> None:
         self.offset, self.key, self.value = offset, b"k", b"v%d" % offset
         self.timestamp, self.timestamp_type = 7, timestamp_type
+        self.headers: list[tuple[str, bytes]] = []
 
 
 @pytest.fixture
