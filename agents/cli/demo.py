@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from pathlib import Path
 
 import click
 from rich.console import Console
 
 from agents.cli.options import output_option
+from agents.demo.live import watch_on_stdout
 from agents.demo.replay import Pace
 from agents.demo.report import Result, show
-from agents.demo.run import POLICIES, DemoConfig, program_name, run
+from agents.demo.run import DemoConfig, run
+from agents.demo.steps import next_steps
+from agents.demo.watch import Lines
 from streams.errors import CheckFailed
 
 
@@ -27,17 +28,18 @@ from streams.errors import CheckFailed
 )
 @click.option("--seconds", default=30, show_default=True, type=click.IntRange(1, 3600), help="How long to replay.")
 @click.option("--rate", default=200, show_default=True, type=click.IntRange(1, 5000), help="Decisions a second.")
-@click.option(
-    "--keep", is_flag=True, help="Leave broker and worker running until Ctrl-C, and print how to look around."
-)
+@click.option("--keep", is_flag=True, help="Leave all of it running until Ctrl-C, and print how to look around.")
 @output_option
 def demo(seconds: int, rate: int, keep: bool, output: str) -> None:
     """Real billing decisions through the gate, on a Kafka of its own.
 
     New York taxi trips of December 2018 to February 2019 become decisions to post invoice lines. Some wait too
     long in the producer's queue, some are over their limit, some are no decisions at all, some come twice. In
-    February a surcharge begins that the model does not know: watch the reviews. In the end an independent audit
-    says whether each decision got exactly one answer. Exit code 0 only if it did.
+    February a surcharge begins that the model does not know: watch the reviews. An executor of sluicegate-kit
+    acts on the commands, and refuses, fails or hangs now and then. In the end an independent audit says whether
+    each decision got exactly one answer. Exit code 0 only if it did, and each command got its receipt.
+
+    On a terminal of at least 76 columns and 22 rows it draws a live view; else, or with CI set, a line a second.
     """
     as_json = output == "json"
 
@@ -48,24 +50,18 @@ def demo(seconds: int, rate: int, keep: bool, output: str) -> None:
         if not as_json:
             show(result, Console(width=None if sys.stdout.isatty() else 110))
 
-    result = run(DemoConfig(Pace(rate, seconds), keep), say, report)
+    watch = Lines(say) if as_json else watch_on_stdout(say)
+    result = run(DemoConfig(Pace(rate, seconds), keep), watch, report)
     if as_json:
         click.echo(json.dumps(result.as_dict()))
     elif not keep:
         _next_steps()
     if not result.ok:
-        raise CheckFailed("the audit found a broken promise; `sluicegate demo --keep` leaves everything to look at")
+        found = "a command without a receipt" if result.audit.get("ok") else "the audit found a broken promise"
+        raise CheckFailed(f"{found}; `sluicegate demo --keep` leaves everything to look at")
 
 
 def _next_steps() -> None:
-    program = program_name()
-    policies = os.path.relpath(POLICIES) if POLICIES.is_relative_to(Path.cwd()) else POLICIES
-    click.echo("\nNext, each line as it is:")
-    steps = {
-        "demo --keep": "the same, and everything stays to be looked at",
-        f"policy check {policies}": "the rules that decided",
-        "broker --data ./kafka-data": "a Kafka that keeps its data, for decisions of your own",
-    }
-    width = max(map(len, steps))
-    for step, about in steps.items():
-        click.echo(f"  {program} {step:<{width}}  # {about}")
+    click.echo("\nNext, each line as it is:\n")
+    for step in next_steps():
+        click.echo(f"  # {step.about}{'' if step.ends else '; until Ctrl-C'}\n  {step.line}")

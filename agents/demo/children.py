@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,15 +17,19 @@ from streams.errors import SluicegateError
 
 SLUICEGATE = (sys.executable, "-c", "from agents.cli.main import main; main()")
 STOP_S = 20  # the worker drains in a bounded time, which is shorter
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOG_LINES = 15  # of a child that failed, shown
 
 
 @contextmanager
-def running(arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`sluicegate ARGUMENTS`, its output in `log`; in the end SIGTERM and, if that is not enough, SIGKILL."""
+def running(
+    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A command, its output in `log`; in the end SIGTERM and, if that is not enough, SIGKILL."""
     with log.open("wb") as output:
         child = subprocess.Popen(
-            [*SLUICEGATE, *arguments],
+            command,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -38,21 +42,23 @@ def running(arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]
             end(child)
 
 
-def end(child: subprocess.Popen[bytes]) -> None:
-    """Returns when the child is gone, and with it what it started in its session."""
-    child.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        child.wait(STOP_S)
-    # whatever is left in its session: nothing, unless it hung or crashed
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+def end(*children: subprocess.Popen[bytes]) -> None:
+    """Returns when the children are gone, and with each what it started in its session."""
+    for child in children:
+        child.terminate()
+    for child in children:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(STOP_S)
+        # whatever is left in its session: nothing, unless it hung or crashed
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
 
 
 @contextmanager
 def deaf_to_signals() -> Iterator[None]:
     """While the demo cleans up, a second Ctrl-C must not leave half of it behind."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
     try:
         yield
     finally:
@@ -62,8 +68,11 @@ def deaf_to_signals() -> Iterator[None]:
 
 @contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM becomes a KeyboardInterrupt, so that it too runs every `finally`; also where SIGINT was ignored."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    """SIGTERM, and SIGHUP of a closed terminal, become a KeyboardInterrupt, so that they too run every `finally`.
+
+    Also where SIGINT was ignored, as in a shell's background; an ignored SIGHUP (nohup) stays ignored.
+    """
+    numbers = [number for number in ENDING if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:
         yield

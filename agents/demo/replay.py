@@ -1,4 +1,4 @@
-"""The demo's two ends in one process: a producer at a steady rate, and a reader of what the gate made of it."""
+"""The demo's producer, at a steady rate, and in the same process a reader of what gate and executor made of it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from agents.cli.client import partitions_of, started
 from agents.demo.tally import KINDS, Tally
 from agents.demo.traffic import Record, Traffic
+from agents.demo.watch import Moment, Watch
 
 TICK_S = 0.02
 FIRST_ANSWER_S = 60  # a worker starts within a few seconds; on a busy machine it takes longer
@@ -32,7 +33,7 @@ class Pace:
 
 @dataclass(slots=True)
 class Replay:
-    """`check` raises when the worker has died; `say` takes a line for the person who watches."""
+    """`check` raises when a child has died; `executes` says whether an executor answers commands with receipts."""
 
     bootstrap: str
     prefix: str
@@ -40,35 +41,48 @@ class Replay:
     traffic: Traffic
     tally: Tally
     check: Callable[[], None]
-    say: Callable[[str], None]
+    watch: Watch
+    executes: bool
     sent: int = 0
+    _begun: float | None = None
 
     async def run(self) -> bool:
-        """Whether every record sent was answered in the time allowed."""
+        """Whether every record sent was answered in the time allowed, and every command."""
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", enable_idempotence=True)
         async with self._reading(), started(producer, self.bootstrap):
             records = self.traffic.records(now_ms)
             begun = time.monotonic()
             await self._send(producer, records, 1)
-            if not await self._answered_within(FIRST_ANSWER_S):
+            if not await self._until(self._is_decided, FIRST_ANSWER_S, "waiting for the gate's first answer"):
                 return False
-            self.say(f"the gate answers: its first decision came {time.monotonic() - begun:.1f} s after it was sent")
+            waited_s = time.monotonic() - begun
+            self.watch.say(f"the gate answers: its first decision came {waited_s:.1f} s after it was sent")
             await self._send_at_pace(producer, records)
-            return await self._answered_within(DRAIN_S)
+            answered = await self._until(self._is_decided, DRAIN_S, "all is sent, the last answers come")
+            return answered and await self._until(
+                self._is_acted_on, DRAIN_S, "the executor works off the last commands"
+            )
+
+    def _is_decided(self) -> bool:
+        return self.tally.answered >= self.sent
+
+    def _is_acted_on(self) -> bool:
+        return not self.executes or self.tally.receipts.awaited == 0
 
     async def _send_at_pace(self, producer: AIOKafkaProducer, records: Iterator[Record]) -> None:
-        begun = time.monotonic()
-        lines = 0
+        self._begun = time.monotonic()
         while self.sent < self.pace.count:
-            elapsed_s = time.monotonic() - begun
+            elapsed_s = time.monotonic() - self._begun
             due = min(self.pace.count, 1 + int(elapsed_s * self.pace.rate_per_s))
             await self._send(producer, records, due - self.sent)
-            if elapsed_s >= lines + 1:
-                lines = int(elapsed_s)
-                self.check()
-                self.say(f"{lines:4d} s  {self._line()}  {self.traffic.scene(self.sent)}")
+            self._look(self.traffic.scene(self.sent))
             await asyncio.sleep(TICK_S)
         await producer.flush()
+
+    def _look(self, scene: str) -> None:
+        self.check()
+        second = 0 if self._begun is None else int(time.monotonic() - self._begun)
+        self.watch.look(Moment(second, self.sent, self.pace.count, scene), self.tally)
 
     async def _send(self, producer: AIOKafkaProducer, records: Iterator[Record], count: int) -> None:
         topic = f"{self.prefix}decisions"
@@ -82,19 +96,14 @@ class Replay:
                 acknowledgements.clear()
         await asyncio.gather(*acknowledgements)
 
-    async def _answered_within(self, wait_s: float) -> bool:
+    async def _until(self, holds: Callable[[], bool], wait_s: float, scene: str) -> bool:
         give_up_at = time.monotonic() + wait_s
-        while self.tally.answered < self.sent:
-            self.check()
+        while not holds():
+            self._look(scene)
             if time.monotonic() > give_up_at:
                 return False
             await asyncio.sleep(TICK_S)
         return True
-
-    def _line(self) -> str:
-        kinds = "  ".join(f"{kind} {self.tally.kinds[kind]:5d}" for kind in KINDS)
-        families = ", ".join(f"{family} {count}" for family, count in sorted(self.tally.families.items()))
-        return f"sent {self.sent:5d}  {kinds}" + (f" ({families})" if families else "")
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[None]:
@@ -104,7 +113,7 @@ class Replay:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
         )
-        kinds = {f"{self.prefix}{kind}": kind for kind in KINDS}
+        kinds = {f"{self.prefix}{kind}": kind for kind in (*KINDS, "receipts")}
         partitions = [
             TopicPartition(topic, number) for topic in kinds for number in await partitions_of(self.bootstrap, topic)
         ]

@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from agents.demo.receipts import Receipts, share_permille
+
 KINDS = ("commands", "reviews", "exceptions")
 STAGES = ("inference", "producer", "transport", "queue", "gate")
 BROKER_AND_GATE = ("transport", "queue", "gate")  # what is ours; the rest happened before it was sent
@@ -16,21 +18,29 @@ PERCENTILES = (50, 95, 99)
 
 # Money that is not held back: a repeat asks for what its first record asked for already.
 NOT_MONEY_FAMILIES = frozenset({"duplicate"})
+NOT_AGED_FAMILIES = frozenset({"duplicate", "invalid"})
 
 
 @dataclass(slots=True)
 class Tally:
-    """Dispositions read back, read_committed."""
+    """Dispositions and receipts read back, read_committed; `shares_permille` is each decision's age by its budget."""
 
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # workflow, kind, reason
     money_minor: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     families: Counter[str] = field(default_factory=Counter)
     stages_ms: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    shares_permille: list[int] = field(default_factory=list)
+    receipts: Receipts = field(default_factory=Receipts)
 
     def add(self, kind: str, value: bytes) -> None:
-        """Counts one output; later steps than the disposition are not what is counted here."""
+        """Counts one output or receipt; of outputs, later steps than the disposition are not what is counted here."""
+        if kind == "receipts":
+            self.receipts.add(value)
+            return
         body = orjson.loads(value)
+        if kind == "commands":
+            self.receipts.add_command(body)
         if body.get("kind") != "disposition":
             return
         reasons = body["reasons"] if kind == "reviews" else [body["reason"]]
@@ -40,6 +50,8 @@ class Tally:
         if kind == "exceptions":
             self.families[reasons[0].partition(".")[0]] += 1
         self.money_minor[line] += _value_minor(body)
+        if (share := _share_permille(kind, body, reasons[0])) is not None:
+            self.shares_permille.append(share)
         if kind == "commands":
             self._add_stages(body)
 
@@ -54,6 +66,9 @@ class Tally:
     @property
     def answered(self) -> int:
         return self.kinds.total()
+
+    def executed_minor(self) -> int:
+        return self.receipts.money_minor["executed"]
 
     def acted_minor(self) -> int:
         return sum(amount for (_, kind, _), amount in self.money_minor.items() if kind == "commands")
@@ -87,3 +102,16 @@ def _value_minor(body: dict[str, Any]) -> int:
     source = body if "value_minor" in body or not isinstance(inner, dict) else inner
     amount = source.get("value_minor")
     return amount if isinstance(amount, int) else 0
+
+
+def _share_permille(kind: str, body: dict[str, Any], reason: str) -> int | None:
+    """None where no budget was held against the age: what is no decision, and what was one before."""
+    age_ms = body.get("age_ms")
+    if age_ms is None or reason.partition(".")[0] in NOT_AGED_FAMILIES:
+        return None
+    if kind == "exceptions":
+        budget_ms = body.get("budget_ms")
+    else:
+        until_ms = body["deadline_ms"] if kind == "commands" else body["fresh_until_ms"]
+        budget_ms = until_ms - (body["gated_at_ms"] - age_ms)
+    return None if not budget_ms or budget_ms <= 0 else share_permille(age_ms, budget_ms)
