@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +26,7 @@ def test_the_halves_are_the_fields_of_a_command() -> None:
 def test_whatever_a_decision_holds_its_command_reads_back_as_one(
     identifier: str, entity: str, model: str | None, decided_ago: object, sent_ago: object, broker_time: bool
 ) -> None:
-    times = {
+    times: dict[str, Any] = {
         name: NOW_MS - ago if isinstance(ago, int) else ...
         for name, ago in (("decided_at_ms", decided_ago), ("sent_at_ms", sent_ago))
     }
