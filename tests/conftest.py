@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,9 @@ from streams.runtime.broker import Broker, BrokerConfig
 
 # workers of several tests, and of several people, share this machine; what tests a metrics port names one
 os.environ["SLUICEGATE_METRICS_PORT"] = "0"
+
+# a shell that starts the tests in the background has SIGINT ignored, and every program of theirs would inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # a killed member of a group is noticed after a second, not after six
 QUICK_GROUPS = {"group.min.session.timeout.ms": "1000"}

@@ -7,13 +7,21 @@ without tearing entities from their order.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import (
+    KafkaError,
+    NodeNotReadyError,
+    NoError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from schemas.topics import (
     BY_KIND,
@@ -166,6 +174,17 @@ async def _connected(bootstrap: str, timeout_s: float) -> AIOKafkaAdminClient:
 
 
 async def _inspect(admin: AIOKafkaAdminClient, prefix: str) -> Inspection:
+    until_s = time.monotonic() + ANSWER_TIMEOUT_S
+    while True:
+        try:
+            return await _inspect_once(admin, prefix)
+        except NodeNotReadyError:  # one of several died a moment ago; the client asks another the next time
+            if time.monotonic() > until_s:
+                raise
+        await asyncio.sleep(RETRY_EVERY_S)
+
+
+async def _inspect_once(admin: AIOKafkaAdminClient, prefix: str) -> Inspection:
     counts = {topic: count for topic, count in (await _counts(admin)).items() if topic in names(prefix)}
     settings = await _settings(admin, counts)
     found = {topic: FoundTopic(count, settings.get(topic, {})) for topic, count in counts.items()}
