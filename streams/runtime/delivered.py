@@ -14,7 +14,7 @@ class Delivered:
     fetched: Fetched
     base: int
     next: int
-    size_bytes: int  # of its keys and values
+    size_bytes: int  # of its keys, values and headers
 
     @property
     def came_ms(self) -> int:

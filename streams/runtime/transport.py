@@ -213,6 +213,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             headers=headers if any(headers) else None,
         )
         size_bytes = sum(map(len, filter(None, keys))) + sum(map(len, filter(None, values)))
+        if fetched.headers is not None:
+            size_bytes += sum(len(name) + len(value or b"") for found in headers for name, value in found)
         return Delivered(fetched, base, next_offset, size_bytes)
 
 
