@@ -75,6 +75,11 @@ class Row(msgspec.Struct, gc=False):
         return self.data or self.value or b""
 
     @property
+    def ends_ms(self) -> int:
+        """When acting on it becomes too late: the earlier of its own and its final deadline."""
+        return min(self.deadline_ms, self.final_deadline_ms)
+
+    @property
     def attempt(self) -> int:
         return self.decision.attempt if type(self.decision) is Successor else 1
 

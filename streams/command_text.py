@@ -14,7 +14,6 @@ from msgspec import Raw, Struct
 from msgspec.json import Encoder
 
 from schemas.common import Source, Stages
-from schemas.decision import Successor
 from schemas.reasons import WITHIN_BOUNDS
 from streams.batch import Row
 from streams.policy import Policy
@@ -55,7 +54,7 @@ class _Same(Struct, frozen=True, gc=False):
     caused_by: Source | None = None
 
 
-def command_text(row: Row, identifier: str, deadline_ms: int, policy: Policy, gated_at_ms: int) -> bytes:
+def command_text(row: Row, identifier: str, policy: Policy, gated_at_ms: int) -> bytes:
     """The command of a row that may run, under this `command_id`."""
     decision, fetched = row.decision, row.fetched
     assert decision is not None and row.rule is not None
@@ -65,7 +64,7 @@ def command_text(row: Row, identifier: str, deadline_ms: int, policy: Policy, ga
         decision.workflow,
         decision.entity,
         decision.action,
-        min(row.final_deadline_ms, deadline_ms),
+        row.ends_ms,
         row.age_ms,
         Stages(*row.stages),
         decision.value_minor,
@@ -76,9 +75,7 @@ def command_text(row: Row, identifier: str, deadline_ms: int, policy: Policy, ga
         row.clock_adjusted,
         "broker" if fetched.broker_time else "producer",
     )
-    return _encode(varies)[:-1] + _same(
-        gated_at_ms, policy.name, row.rule, decision.attempt if type(decision) is Successor else 1
-    )
+    return _encode(varies)[:-1] + _same(gated_at_ms, policy.name, row.rule, row.attempt)
 
 
 @lru_cache(_CACHED_MAX)

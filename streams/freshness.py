@@ -38,7 +38,7 @@ def drop_stale(rows: Sequence[Row], policies: Sequence[Policy], now_ms: int) -> 
     """Refuses each row whose own or final deadline is not after `now_ms`."""
     if not rows:
         return
-    ends = np.array([min(row.deadline_ms, row.final_deadline_ms) for row in rows], dtype=np.int64)
+    ends = np.array([row.ends_ms for row in rows], dtype=np.int64)
     for index in np.flatnonzero(ends <= now_ms).tolist():
         row = rows[index]
         row.stage, row.refused = "freshness", _why(row, policies[row.policy], now_ms)

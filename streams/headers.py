@@ -15,14 +15,7 @@ TRACE_BYTES_MAX = 1_024  # of one header of the input; a larger one is no trace 
 DLQ_BYTES_MAX = 16_384  # likewise; a longer one is cut, so that the output can be sent and still names the first origin
 _MILLISECONDS = tuple(b".%03dZ" % ms for ms in range(1_000))
 _TRACE = (names.TRACEPARENT, names.TRACESTATE)
-_DLQ = (
-    names.DLQ_TOPIC,
-    names.DLQ_PARTITION,
-    names.DLQ_OFFSET,
-    names.DLQ_GROUP,
-    names.DLQ_DELIVERY_COUNT,
-    names.DLQ_MESSAGE,
-)
+_DLQ = tuple(header.name for header in names.DEAD_LETTER if header.name.startswith(names.DLQ_PREFIX))
 _CLOUDEVENT: dict[Output, Headers] = {
     output: (
         (names.CE_SPECVERSION, names.SPEC_VERSION.encode()),

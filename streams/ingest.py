@@ -45,10 +45,10 @@ def ingest(fetched: Sequence[Fetched], now_ms: int, policies: Mapping[str, Polic
         plain = _plain(batch.values)
         simple = plain and batch.headers is None and batch.input == "decisions"
         for index, (offset, key, value) in enumerate(zip(batch.offsets, batch.keys, batch.values, strict=True)):
-            found: Decision | Successor | Refused | None = _proven(value) if simple else None
+            found: Decision | Successor | Refused
             data = None
-            if found is not None:
-                pass
+            if simple and (proven := _proven(value)) is not None:
+                found = proven
             elif batch.headers is not None and batch.headers[index]:
                 found, data = _read_event(batch.headers[index], value, batch.input, plain)
             else:
@@ -70,13 +70,14 @@ def _proven(value: bytes | None) -> Decision | None:
     The colons tell: each field of the top level, each attribute and each key within `action` has one. What msgspec has
     typed it has also checked; only `action` is left to be read as strictly as its readers will. None: "not proven".
     """
+    if value is None:
+        return None
     try:
-        decision: Decision = _decode(value)  # type: ignore[arg-type]  # a tombstone is a TypeError
+        decision: Decision = _decode(value)
         action = bytes(decision.action)
         orjson.loads(action)
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
-    assert value is not None
     colons = value.count(b":")
     keys = _FIELDS - astuple(decision).count(None)
     if decision.attributes is not None:
@@ -125,8 +126,7 @@ def _row(
     now_ms: int,
     policies: Mapping[str, Policy],
 ) -> Row:
-    refused = _key(key) if key != decision.entity.encode() else None
-    refused = refused or _times(decision)
+    refused = _key(key) if key != decision.entity.encode() else _times(decision)
     if refused is not None:
         return Row(batch, index, offset, key, decision, refused)
     policy = policies.get(decision.workflow)

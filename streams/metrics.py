@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.common import Stages
 from schemas.reasons import COMMAND_REASONS, EXCEPTION_REASONS, REVIEW_REASONS
 
 Kind = Literal["counter", "gauge", "histogram"]
@@ -23,7 +24,7 @@ Merge = Literal["sum", "max", "min"]
 Series = Mapping[tuple[str, tuple[str, ...]], NDArray[np.float64]]  # by family and labels
 Merged = dict[tuple[str, tuple[str, ...]], NDArray[np.float64]]  # the same, with the role as the first label
 
-STAGES = ("inference", "producer", "transport", "queue", "gate")
+STAGES = Stages.__struct_fields__
 REASONS = frozenset({*COMMAND_REASONS, *REVIEW_REASONS, *EXCEPTION_REASONS})
 UNKNOWN = "unknown"
 WORKFLOWS_MAX = 2_000  # with labels of their own, about 40 series each; what comes beyond them is `unknown` too

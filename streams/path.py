@@ -58,7 +58,7 @@ def decide(
     _one_command_each(_open(new), window, remembered, now_ms, policies.tolerances_ms)
     records, counts = _published(rows, now_ms, policies, settings)
     commanded = [row for row in new if row.refused is None and row.review_reasons is None]
-    earliest_ms = min([min(row.deadline_ms, row.final_deadline_ms) for row in commanded], default=None)
+    earliest_ms = min([row.ends_ms for row in commanded], default=None)
     observed = observe(new, measured, policies.by_index, counts)
     return Decided(records, remembered, now_ms, earliest_ms, counts, observed)
 

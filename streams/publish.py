@@ -34,19 +34,15 @@ def publish(row: Row, policy: Policy | None, gated_at_ms: int, settings: HeaderS
         headers = headers_of(row, "reviews", review.review_id, review.deadline_ms, settings)
         return Sent("reviews", row.key, _encode(review), headers), row.review_reasons[0]
     identifier = command_id(row.root)
-    deadline_ms = min(row.final_deadline_ms, row.deadline_ms)
-    text = command_text(row, identifier, deadline_ms, policy, gated_at_ms)
-    if not settings.cloudevents and row.fetched.headers is None:
-        return Sent("commands", row.key, text), WITHIN_BOUNDS
-    headers = headers_of(row, "commands", identifier, deadline_ms, settings)
-    return Sent("commands", row.key, text, headers), WITHIN_BOUNDS
+    headers = headers_of(row, "commands", identifier, row.ends_ms, settings)
+    return Sent("commands", row.key, command_text(row, identifier, policy, gated_at_ms), headers), WITHIN_BOUNDS
 
 
 def _review(row: Row, policy: Policy, gated_at_ms: int) -> Review:
     decision = row.decision
     assert decision is not None and row.review_reasons
     # nobody can ask again yet, so the review ends with this attempt
-    deadline_ms = min(row.deadline_ms, row.final_deadline_ms)
+    deadline_ms = row.ends_ms
     return Review(
         review_id=review_id(row.fetched.topic, row.fetched.partition, row.offset),
         kind="disposition",

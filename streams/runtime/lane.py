@@ -21,7 +21,7 @@ from aiokafka import TopicPartition
 
 from streams.batch import OUTPUTS
 from streams.errors import PromiseBroken
-from streams.runtime.delivered import Delivered as Delivered  # for the transport, which knows it as the lane's
+from streams.runtime.delivered import Delivered
 from streams.runtime.failpoints import reach
 from streams.runtime.lookup import Lookup
 from streams.runtime.metrics import Meter

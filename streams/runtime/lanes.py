@@ -9,7 +9,8 @@ import structlog
 from aiokafka import TopicPartition
 
 from streams.errors import PromiseBroken
-from streams.runtime.lane import Delivered, Lane, Seeker
+from streams.runtime.delivered import Delivered
+from streams.runtime.lane import Lane, Seeker
 from streams.runtime.lookup import Lookup
 from streams.runtime.metrics import Meter
 from streams.runtime.settings import RELEASE_S, Worker

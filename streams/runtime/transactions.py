@@ -42,9 +42,6 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     headers: Headers = ()
 
 
-_NO_HEADERS: list[tuple[str, bytes]] = []
-
-
 class Fenced(Exception):
     """Raised when another owner has initialised the same transactional id: this one may not write any more."""
 
@@ -146,7 +143,7 @@ class Transactions:
                     key=one.key,
                     value=one.value,
                     timestamp=None,
-                    headers=list(one.headers) if one.headers else _NO_HEADERS,
+                    headers=list(one.headers),
                 )
                 is None
             ):
@@ -158,7 +155,7 @@ class Transactions:
                         key=one.key,
                         value=one.value,
                         timestamp=None,
-                        headers=list(one.headers) if one.headers else _NO_HEADERS,
+                        headers=list(one.headers),
                     )
                     is None
                 ):

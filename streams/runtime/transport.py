@@ -29,7 +29,7 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from streams.batch import Fetched, Input
-from streams.runtime.lane import Delivered
+from streams.runtime.delivered import Delivered
 from streams.runtime.lanes import Lanes
 from streams.runtime.settings import (
     FETCH_BYTES_MAX,

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped] # ships no types
+import psutil
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 

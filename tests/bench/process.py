@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psutil  # type: ignore[import-untyped] # ships no types
+import psutil
 
 from streams.errors import CheckFailed
 

@@ -18,7 +18,7 @@ import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psutil  # type: ignore[import-untyped]  # its types are a package of their own, for two tests
+import psutil
 import pytest
 
 MARK = "SLUICEGATE_DEMO_TEST"

@@ -10,7 +10,8 @@ from typing import Any, cast
 from aiokafka import TopicPartition
 
 from streams.batch import Fetched, Input, Sent
-from streams.runtime.lane import Delivered, Lane
+from streams.runtime.delivered import Delivered
+from streams.runtime.lane import Lane
 from streams.runtime.lookup import Lookup
 from streams.runtime.settings import Kafka, Role, Worker
 from streams.runtime.stage import Batch
