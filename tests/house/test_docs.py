@@ -36,6 +36,13 @@ def test_every_command_that_the_readme_shows_exists() -> None:
     assert {"demo", "broker", "topics", "policy", "worker", "send", "tail", "audit"} <= shown | {"demo"}
 
 
+def test_what_the_readme_shows_of_try_is_what_it_prints() -> None:
+    (command,) = re.findall(r"^    (.+\bsluicegate try .+)$", README, re.MULTILINE)
+    shown = README.split(command + "\n")[1].split("\n\n")[0]
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "".join(line.removeprefix("    ") + "\n" for line in shown.splitlines())
+
+
 def test_every_make_target_that_the_documents_show_exists() -> None:
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in set(re.findall(r"make ([a-z][a-z-]+)", README)) - {"your", "it"}:
