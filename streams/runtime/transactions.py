@@ -96,6 +96,9 @@ class Transactions:
         """
         try:
             await asyncio.wait_for(self._producer.start(), COMMIT_S)
+        except AssertionError as error:
+            # a node that has just come up may answer before it knows of any, itself included; aiokafka asserts it does
+            raise Failed("the broker names no nodes yet") from error
         except (KafkaError, TimeoutError, OSError) as error:
             raise _named(error) from error
 
