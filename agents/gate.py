@@ -7,6 +7,7 @@ from typing import Any
 
 from streams.batch import Fetched
 from streams.headers import DEFAULTS, HeaderSettings
+from streams.memory import Memory
 from streams.path import Snapshot, decide
 from streams.runtime.app import stream_topic
 from streams.runtime.lanes import Lanes
@@ -15,25 +16,27 @@ from streams.runtime.stage import Batch, Fill
 from streams.window import IDS_MAX, Window
 
 NAME = "gate"
-_WINDOW = "window/"
 
 
 class GateStage:
-    """One partition number of the gate: the path, and the window that it remembers."""
+    """One partition number of the gate: the path, and what it remembers."""
 
     def __init__(self, policies: Snapshot, ids_max: int = IDS_MAX, headers: HeaderSettings = DEFAULTS) -> None:
         self._policies = policies
         self._headers = headers
-        self._window = Window(ids_max)
+        self._memory = Memory(Window(ids_max))
 
     def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
-        self._window.restore((value for slot, value in changelog.items() if slot.startswith(_WINDOW)), now_ms)
+        self._memory.restore(changelog, now_ms)
+
+    async def prepare(self, fetched: Sequence[Fetched]) -> None:
+        """Nothing to wait for."""
 
     def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
-        decided, evicted = decide(fetched, now_ms, self._policies, self._window, self._headers), self._window.evicted
-        change = self._window.commit(decided.remembered, now_ms)
-        changelog = {f"{_WINDOW}{change.slot}": change.value} if change else {}
-        fill = Fill(len(self._window), self._window.ids_max, self._window.evicted - evicted)
+        memory, window = self._memory, self._memory.window
+        decided, evicted = decide(fetched, now_ms, self._policies, memory, self._headers), window.evicted
+        changelog = memory.commit(decided.remembered, now_ms)
+        fill = Fill(len(window), window.ids_max, window.evicted - evicted)
         return Batch(decided.records, changelog, decided.earliest_deadline_ms, decided.observed, fill)
 
 

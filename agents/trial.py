@@ -16,8 +16,8 @@ import orjson
 from schemas.common import TIME_MS_MAX
 from streams.batch import Fetched, Headers, Output
 from streams.headers import DEFAULTS, HeaderSettings
+from streams.memory import Memory
 from streams.path import Snapshot, decide
-from streams.window import Window
 
 BATCH_RECORDS_MAX = 500  # as many as are decided at one reading of the clock; a gate's fetch holds about as many
 _TIMES = ("sent_at_ms", "decided_at_ms", "observed_at_ms")
@@ -66,11 +66,11 @@ def tried(
     headers: HeaderSettings = DEFAULTS,
 ) -> Iterator[Tried]:
     """What becomes of each numbered line, in order; repeats are told over all of them."""
-    window = Window()
+    memory = Memory()
     for now_ms, timed in groupby(_timed(lines, clock), key=lambda line: line.now_ms):
         while batch := list(islice(timed, BATCH_RECORDS_MAX)):
-            decided = decide([_fetched(batch, topic, now_ms)], now_ms, policies, window, headers)
-            window.commit(decided.remembered, now_ms)
+            decided = decide([_fetched(batch, topic, now_ms)], now_ms, policies, memory, headers)
+            memory.commit(decided.remembered, now_ms)
             for line, sent in zip(batch, decided.records, strict=True):
                 yield Tried(line.number, sent.output, sent.key, sent.value, sent.headers)
 

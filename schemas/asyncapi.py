@@ -228,7 +228,7 @@ def _headers(message: Message, known: tuple[headers.Header, ...]) -> dict[str, A
 def _example_headers(message: Message, payload: dict[str, Any]) -> dict[str, str]:
     found = {
         headers.CE_ID: payload[message.id_field],
-        headers.CE_SOURCE: "sluicegate/gate" if message.action == "send" else payload["executor"],
+        headers.CE_SOURCE: payload.get("executor", "sluicegate/gate"),
         headers.CE_TYPE: headers.TYPES[message.kind],
         headers.CE_SPECVERSION: headers.SPEC_VERSION,
         headers.CE_SUBJECT: payload["entity"],

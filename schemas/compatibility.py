@@ -20,10 +20,14 @@ SIDES: Mapping[str, Side] = {
     "decision": "written by others",
     "successor": "written by others",
     "receipt": "written by others",
+    "context": "written by others",
+    "answer": "written by others",
     "policy": "written by others",
     "command": "read by others",
     "review": "read by others",
     "exception": "read by others",
+    "reevaluation": "read by others",
+    "question": "read by others",
 }
 OPEN_LIST = "x-extensible-enum"
 _LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")

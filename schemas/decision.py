@@ -7,6 +7,7 @@ from typing import Annotated
 from msgspec import Meta, Raw, Struct
 
 from schemas.common import Attributes, Confidence, Currency, Id, Money, Source, TimeMs, Version
+from schemas.reevaluation import Attempt
 
 # On `decisions` these are refused: only Sluicegate says what a decision descends from.
 LINEAGE_FIELDS = frozenset({"root_id", "attempt", "first_observed_at_ms", "final_deadline_ms", "cause"})
@@ -41,7 +42,8 @@ class Decision(Struct, frozen=True, gc=False):
 class Successor(Decision, frozen=True, kw_only=True):
     """A decision made again (re-evaluated, redriven, edited): written to `successors` by Sluicegate alone.
 
-    `id` is `<root_id>~<attempt>`; `root_id` is the id of the first attempt, which is attempt 1.
+    `id` is `<root_id>~<attempt>`; `root_id` is the id of the first attempt, which is attempt 1. `attempts` are those
+    that went before it.
     """
 
     id: Annotated[str, Meta(min_length=1, max_length=220)]
@@ -52,3 +54,4 @@ class Successor(Decision, frozen=True, kw_only=True):
     cause: Id
     source: Source | None = None
     caused_by: Source | None = None
+    attempts: list[Attempt] = []

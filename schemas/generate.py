@@ -27,6 +27,7 @@ from schemas.exception import ExceptionRecord
 from schemas.policy import PolicyDocument
 from schemas.reasons import COMMAND_REASONS, EXCEPTION_REASONS, REVIEW_REASONS
 from schemas.receipt import Receipt
+from schemas.reevaluation import Answer, Context, Question, Reevaluation
 from schemas.review import Review
 
 FOLDER = Path(__file__).parent / "generated"
@@ -38,6 +39,10 @@ FAMILIES: dict[str, type[msgspec.Struct]] = {
     "review": Review,
     "exception": ExceptionRecord,
     "receipt": Receipt,
+    "reevaluation": Reevaluation,
+    "context": Context,
+    "question": Question,
+    "answer": Answer,
     "policy": PolicyDocument,
 }
 

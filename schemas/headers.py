@@ -52,6 +52,8 @@ TYPES: Mapping[str, str] = MappingProxyType(
         "reviews": "sluicegate.review.v1",
         "exceptions": "sluicegate.exception.v1",
         "receipts": "sluicegate.receipt.v1",
+        "reevaluations": "sluicegate.reevaluation.v1",
+        "successors": "sluicegate.successor.v1",
     }
 )
 
@@ -66,7 +68,9 @@ class Header:
 
 
 CLOUDEVENTS: tuple[Header, ...] = (
-    Header(CE_ID, "the record's own id: command_id, review_id or exception_id; of a receipt its command_id"),
+    Header(
+        CE_ID, "the record's own id: command_id, review_id, exception_id or request_id; of a receipt its command_id"
+    ),
     Header(CE_SOURCE, "a URI reference of what wrote the record; with `ce_id` and `ce_type` it names the event"),
     Header(CE_TYPE, "the family of the record and the version of its contract"),
     Header(CE_SPECVERSION, "the version of CloudEvents, 1.0"),

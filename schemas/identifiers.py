@@ -19,6 +19,15 @@ def review_id(topic: str, partition: int, offset: int) -> str:
     return f"r-{partition}-" + sha256(f"review:{topic}/{partition}/{offset}".encode()).hexdigest()[:32]
 
 
+def request_id(topic: str, partition: int, offset: int) -> str:
+    """Of a record on `reevaluations`."""
+    return f"q-{partition}-" + sha256(f"reevaluation:{topic}/{partition}/{offset}".encode()).hexdigest()[:32]
+
+
+def successor_id(root_id: str, attempt: int) -> str:
+    return f"{root_id}~{attempt}"
+
+
 def exception_id(topic: str, partition: int, offset: int, reason: str) -> str:
     return "x-" + sha256(f"exception:{topic}/{partition}/{offset}:{reason}".encode()).hexdigest()[:32]
 

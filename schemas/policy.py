@@ -53,12 +53,74 @@ class Rule(Struct, forbid_unknown_fields=True, frozen=True):
     limits: Limits | None = None
 
 
+OnStale = Literal["drop", "reevaluate", "escalate"]
+
+
+class Segment(Struct, forbid_unknown_fields=True, frozen=True):
+    """What is different for decisions of one segment; what is not given is the workflow's own."""
+
+    budget: Duration | None = None
+    on_stale: OnStale | None = None
+
+
+class Allowance(Struct, forbid_unknown_fields=True, frozen=True):
+    """What is kept back for the executor, measured: p95 of issue to execution, from receipts.
+
+    `initial` holds until enough receipts have come; the measured one stays within `at_least` and `at_most`.
+    """
+
+    initial: Duration
+    at_most: Duration
+    at_least: Duration = "0s"
+
+
+class Overload(Struct, forbid_unknown_fields=True, frozen=True):
+    """What is shed when more comes than can be decided in time; without it nothing is shed before its deadline.
+
+    `start`: how long decisions may have waited, as a share of the budget, before shedding begins. `newest_first`: of
+    an entity's decisions that wait together, all but the one observed last are shed.
+    """
+
+    start: Annotated[float, Meta(gt=0, lt=1)] = 0.25
+    newest_first: bool = False
+
+
 class Freshness(Struct, forbid_unknown_fields=True, frozen=True):
-    """`budget`: the greatest age at which acting is allowed, at it is too late. `total`: ends all attempts."""
+    """`budget`: the greatest age at which acting is allowed, at it is too late. `total`: ends all attempts.
+
+    `on_stale`: what becomes of a decision that is too old, or whose context has changed: it is dropped, the evaluator
+    is asked again, or a person is. `max_attempts` counts the first. `context`: which changes of the entity's context
+    make a decision stale: `any`, or one of the named fields of its state; without it context is not looked at.
+    `supersede`: a later observation of the same entity and action type retires an earlier one that was not acted on.
+    `allowance`: what is kept back for the executor, fixed or measured.
+    """
 
     budget: Duration
     total: Duration | None = None
     skew_tolerance: Duration = "2s"
+    on_stale: OnStale = "drop"
+    max_attempts: Annotated[int, Meta(ge=2, le=100)] = 3
+    segments: dict[str, Segment] = {}
+    context: Literal["any"] | list[Id] | None = None
+    supersede: bool = False
+    allowance: Duration | Allowance | None = None
+    overload: Overload | None = None
+
+
+class Evaluator(Struct, forbid_unknown_fields=True, frozen=True):
+    """Who is asked again: an HTTP endpoint (`url`), or a Python function (`function: module:name`) in a process of its
+    own, run by `interpreter` (the path of a Python; without it the worker's).
+
+    `timeout` ends one call, `concurrency` bounds how many run at once. `action_types`: what the answer may propose;
+    without it, the type that the decision had.
+    """
+
+    url: str | None = None
+    function: str | None = None
+    interpreter: str | None = None
+    timeout: Duration = "2s"
+    concurrency: Annotated[int, Meta(ge=1, le=256)] = 16
+    action_types: list[str] | None = None
 
 
 class Boundary(Struct, forbid_unknown_fields=True, frozen=True):
@@ -74,3 +136,4 @@ class PolicyDocument(Struct, forbid_unknown_fields=True, frozen=True):
     version: Annotated[int, Meta(ge=1)]
     freshness: Freshness
     boundary: Boundary
+    evaluator: Evaluator | None = None

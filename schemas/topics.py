@@ -84,6 +84,7 @@ def _kept(days: int, why: str) -> Setting:
     return Setting(str(days * DAY_MS), Rule.AT_LEAST, why)
 
 
+RETENTION_MS = 7 * DAY_MS  # of what the path itself reads and writes; nothing may be waited for longer
 WEEK = _kept(7, "the path's own traffic: the longest outage or holiday after which a worker must find everything")
 MONTH = _kept(30, "read by people, and the store of cases and outcomes is rebuilt from it")
 DAY = _kept(1, "says who is alive and what was acknowledged: only the present matters")

@@ -11,10 +11,10 @@ import msgspec
 from schemas.decision import Decision, Successor
 from streams.metrics import Observed
 
-Input = Literal["decisions", "successors"]
-Output = Literal["commands", "reviews", "exceptions"]
+Input = Literal["decisions", "successors", "reevaluations"]
+Output = Literal["commands", "reviews", "exceptions", "reevaluations", "successors"]
 Headers = tuple[tuple[str, bytes], ...]
-OUTPUTS: tuple[Output, ...] = ("commands", "reviews", "exceptions")
+OUTPUTS: tuple[Output, ...] = ("commands", "reviews", "exceptions", "reevaluations", "successors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,12 @@ class Row(msgspec.Struct, gc=False):
     policy: int = -1  # index into the snapshot
     rule: str | None = None
     review_reasons: list[str] | None = None  # set: a person decides
+    again: Refused | None = None  # set: the evaluator is asked again, for this reason
     age_ms: int = 0
     stages: tuple[int | None, ...] = ()
     clock_adjusted: tuple[str, ...] = ()
+    context_seen: int | None = None  # the version that was present, where the policy looks at it
+    budget_ms: int = 0
     deadline_ms: int = 0  # of this attempt
     final_deadline_ms: int = 0  # of all attempts
     data: bytes | None = None  # the decision, where the value is an envelope around it
@@ -78,6 +81,11 @@ class Row(msgspec.Struct, gc=False):
     def ends_ms(self) -> int:
         """When acting on it becomes too late: the earlier of its own and its final deadline."""
         return min(self.deadline_ms, self.final_deadline_ms)
+
+    @property
+    def settled(self) -> bool:
+        """Whether a stage has said where it goes."""
+        return self.refused is not None or self.review_reasons is not None or self.again is not None
 
     @property
     def attempt(self) -> int:
@@ -107,6 +115,7 @@ class Decided:
 
 @dataclass(slots=True)
 class Remembered:
-    """What the window will know once the batch is committed: digest -> content, expiry and flag, packed."""
+    """What the partition will know once the batch is committed: entries of its rings, by digest, packed."""
 
-    entries: dict[bytes, bytes] = field(default_factory=dict)
+    entries: dict[bytes, bytes] = field(default_factory=dict)  # of the window
+    latest: dict[bytes, bytes] = field(default_factory=dict)  # of superseding

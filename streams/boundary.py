@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from schemas.policy import Condition, Limits, Rule
 from streams.batch import Refused, Row
 from streams.policy import ATTRIBUTE, Policy
+from streams.superseding import action_type
 
 Mask = npt.NDArray[np.bool_]
 _ORDER: dict[str, Callable[[Any, Any], Any]] = {
@@ -72,18 +72,12 @@ class Columns:
 
     def _values(self, field: str) -> list[Any]:
         if field == "action_type":
-            return [_action_type(bytes(decision.action)) for decision in self.decisions]
+            return [action_type(bytes(decision.action)) for decision in self.decisions]
         if not field.startswith(ATTRIBUTE):
             return list(map(operator.attrgetter(field), self.decisions))
         name = field.removeprefix(ATTRIBUTE)
         values = [(decision.attributes or {}).get(name) for decision in self.decisions]
         return [value if isinstance(value, (str, int, float)) else None for value in values]
-
-
-def _action_type(action: bytes) -> str | None:
-    read = orjson.loads(action)
-    kind = read.get("type") if isinstance(read, dict) else None
-    return kind if isinstance(kind, str) else None
 
 
 def bound(rows: Sequence[Row], policies: Sequence[Policy]) -> None:

@@ -35,6 +35,7 @@ class _Varies(Struct, frozen=True, omit_defaults=True, gc=False):
     currency: str | None
     model: str | None
     segment: str | None
+    context_version_seen: int | None
     source: Source
     clock_adjusted: tuple[str, ...] = ()
     time_source: Literal["broker", "producer"] = "broker"
@@ -49,7 +50,6 @@ class _Same(Struct, frozen=True, gc=False):
     authority: str = "autonomous"
     authority_version: int = 0
     reason: str = WITHIN_BOUNDS
-    context_version_seen: int | None = None
     review_id: str | None = None
     caused_by: Source | None = None
 
@@ -71,6 +71,7 @@ def command_text(row: Row, identifier: str, policy: Policy, gated_at_ms: int) ->
         decision.currency,
         decision.model,
         decision.segment,
+        row.context_seen,
         Source(fetched.topic, fetched.partition, row.offset),
         row.clock_adjusted,
         "broker" if fetched.broker_time else "producer",

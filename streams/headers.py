@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
 from schemas import headers as names
-from streams.batch import OUTPUTS, Headers, Output, Row
+from schemas.common import Source
+from streams.batch import OUTPUTS, Headers, Output, Refused, Row
+
+Came = Sequence[tuple[str, bytes | None]]  # the headers of an input record
 
 SOURCE = b"sluicegate/gate"
 TRACE_BYTES_MAX = 1_024  # of one header of the input; a larger one is no trace context, and is left behind
@@ -40,12 +43,25 @@ DEFAULTS = HeaderSettings()
 
 def headers_of(row: Row, output: Output, identifier: str, deadline_ms: int | None, settings: HeaderSettings) -> Headers:
     """CloudEvents in binary mode, where wanted, and the input's trace context."""
-    traced = () if row.fetched.headers is None else tuple(_first(row, _TRACE, TRACE_BYTES_MAX).items())
+    entity = None if row.decision is None else row.decision.entity
+    return answer_headers(output, identifier, entity, deadline_ms, _came(row), settings)
+
+
+def answer_headers(
+    output: Output,
+    identifier: str,
+    entity: str | None,
+    deadline_ms: int | None,
+    came: Came,
+    settings: HeaderSettings,
+) -> Headers:
+    """The same for whatever answers a record that `came` with these headers."""
+    traced = tuple(_first(came, _TRACE, TRACE_BYTES_MAX).items()) if came else ()
     if not settings.cloudevents:
         return traced
     own: Headers = (*_CLOUDEVENT[output], (names.CE_ID, identifier.encode()))
-    if row.decision is not None:
-        own += ((names.CE_SUBJECT, row.decision.entity.encode()),)
+    if entity is not None:
+        own += ((names.CE_SUBJECT, entity.encode()),)
     if deadline_ms is not None:
         own += ((names.CE_EXPIRYTIME, rfc3339(deadline_ms)),)
     return own + traced
@@ -53,31 +69,41 @@ def headers_of(row: Row, output: Output, identifier: str, deadline_ms: int | Non
 
 def dead_letter(row: Row, settings: HeaderSettings) -> Headers:
     """What KIP-1191 names, and the stage and reason that it has no names for. The first origin is never overwritten."""
-    refused, decision = row.refused, row.decision
-    assert refused is not None
+    assert row.refused is not None
+    source = Source(row.fetched.topic, row.fetched.partition, row.offset)
+    attempt = None if row.decision is None else row.attempt
+    return dead_letter_of(source, attempt, row.stage, row.refused, _came(row), settings)
+
+
+def dead_letter_of(
+    source: Source, attempt: int | None, stage: str, refused: Refused, came: Came, settings: HeaderSettings
+) -> Headers:
+    """The same for an ending that is not a row's; `source` is the decision's record."""
     found = {
-        names.DLQ_TOPIC: row.fetched.topic,
-        names.DLQ_PARTITION: str(row.fetched.partition),
-        names.DLQ_OFFSET: str(row.offset),
+        names.DLQ_TOPIC: source.topic,
+        names.DLQ_PARTITION: str(source.partition),
+        names.DLQ_OFFSET: str(source.offset),
         names.DLQ_GROUP: settings.group,
-        names.DLQ_DELIVERY_COUNT: None if decision is None else str(row.attempt),
+        names.DLQ_DELIVERY_COUNT: None if attempt is None else str(attempt),
         names.DLQ_MESSAGE: refused.detail,
     }
     written = {name: text.encode() for name, text in found.items() if text is not None}
-    if row.fetched.headers is not None:
-        written |= {name: _cut(value, DLQ_BYTES_MAX) for name, value in _first(row, _DLQ).items()}
+    written |= {name: _cut(value, DLQ_BYTES_MAX) for name, value in _first(came, _DLQ).items()}
     return (
         *written.items(),
-        (names.ERRORS_STAGE, row.stage.encode()),
+        (names.ERRORS_STAGE, stage.encode()),
         (names.ERRORS_REASON, refused.reason.encode()),
     )
 
 
-def _first(row: Row, wanted: Container[str], bytes_max: int | None = None) -> dict[str, bytes]:
-    """The first header of the input by each of these names that has a value, of at most `bytes_max`."""
-    assert row.fetched.headers is not None
+def _came(row: Row) -> Came:
+    return () if row.fetched.headers is None else row.fetched.headers[row.index]
+
+
+def _first(came: Came, wanted: Container[str], bytes_max: int | None = None) -> dict[str, bytes]:
+    """The first of these headers by each of the names that has a value, of at most `bytes_max`."""
     found: dict[str, bytes] = {}
-    for name, value in row.fetched.headers[row.index]:
+    for name, value in came:
         if name in wanted and value is not None and (bytes_max is None or len(value) <= bytes_max):
             found.setdefault(name, value)
     return found

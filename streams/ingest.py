@@ -133,11 +133,14 @@ def _row(
     if policy is None:
         refused = Refused("invalid.unknown_workflow", f"no policy for the workflow {decision.workflow!r}")
         return Row(batch, index, offset, key, decision, refused)
-    if decision.observed_at_ms > now_ms + policy.skew_tolerance_ms:
-        ahead_ms = decision.observed_at_ms - now_ms
+    # what the broker had is no younger than the broker's own time of it: however long it waited, a lie stays one
+    known_ms = min(now_ms, batch.timestamps_ms[index]) if batch.broker_time else now_ms
+    if decision.observed_at_ms > known_ms + policy.freshness.skew_tolerance_ms:
+        ahead_ms, since = decision.observed_at_ms - known_ms, "now" if known_ms == now_ms else "the broker had it"
         refused = Refused(
             "invalid.future",
-            f"observed {ahead_ms} ms after now; {policy.skew_tolerance_ms} ms of clock skew are tolerated",
+            f"observed {ahead_ms} ms after {since}; "
+            f"{policy.freshness.skew_tolerance_ms} ms of clock skew are tolerated",
         )
         return Row(batch, index, offset, key, decision, refused, "ingest", b"", b"", policy.index)
     digest = root = root_digest(decision.id)

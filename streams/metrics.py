@@ -176,7 +176,7 @@ class Observed:
     """What one batch adds, once it is committed. Rows of `stages` are STAGES, rows of the others `workflows`."""
 
     counts: Mapping[
-        tuple[str, Literal["commands", "reviews", "exceptions"], str], int
+        tuple[str, Literal["commands", "reviews", "exceptions", "reevaluations", "successors"], str], int
     ]  # dispositions by (workflow or "", output, reason)
     stages: Histogram
     workflows: tuple[str, ...]

@@ -27,21 +27,23 @@ def observe(
     """
     policy = np.array([row.policy for row in rows], dtype=np.int64)
     counted = np.array([row.stage != "window" for row in rows], dtype=bool)
-    return of_columns(policy[counted], measured.ages_ms[counted], measured.stages_ms[:, counted], policies, counts)
+    budgets_ms = np.array([row.budget_ms for row in rows], dtype=np.int64)[counted]
+    ages_ms, stages_ms = measured.ages_ms[counted], measured.stages_ms[:, counted]
+    return of_columns(policy[counted], ages_ms, stages_ms, budgets_ms, policies, counts)
 
 
 def of_columns(
     policy: NDArray[np.int64],
     ages_ms: NDArray[np.int64],
     stages_ms: NDArray[np.int64],
+    budgets_ms: NDArray[np.int64],
     policies: Sequence[Policy],
     counts: Mapping[tuple[str, Output, str], int],
 ) -> Observed:
-    """The same from columns: policy index and age of each row, and its stages, of shape (5, rows), ABSENT as -1."""
+    """The same from columns: policy index, age, budget and stages of each row, the last of shape (5, rows)."""
     present, rows = np.unique(policy, return_inverse=True)
     in_force = [policies[index] for index in present.tolist()]
     ages_s = ages_ms / 1000
-    budgets_s = np.array([one.budget_ms / 1000 for one in in_force])
     known = stages_ms != ABSENT
     stage = np.broadcast_to(np.arange(len(STAGES))[:, None], stages_ms.shape)
     return Observed(
@@ -49,5 +51,5 @@ def of_columns(
         stages=histogram(stages_ms[known] / 1000, stage[known], len(STAGES), LATENCY_EDGES_S),
         workflows=tuple(one.workflow for one in in_force),
         ages=histogram(ages_s, rows, len(in_force), LATENCY_EDGES_S),
-        ratios=histogram(ages_s / budgets_s[rows], rows, len(in_force), RATIO_EDGES),
+        ratios=histogram(ages_ms / budgets_ms, rows, len(in_force), RATIO_EDGES),
     )

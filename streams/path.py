@@ -3,11 +3,12 @@
     ingest     decode and validate       -> a decision, or refused
     window     here before?              -> new, or refused
     latency    stage times, clock skew   -> age and stages
-    freshness  deadlines                 -> fresh, or refused
+    freshness  deadlines, context        -> fresh; or refused, asked again, or shown to a person
     boundary   the policy's rules        -> may run, goes to a person, or refused
+    superseding  went a later one before?  -> goes out, or refused
     publish    one record each, with its reason
 
-Rows that are refused skip what follows and are published as exceptions. Order and count are the input's.
+Rows that are settled skip what follows; those refused are published as exceptions. Order and count are the input's.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from streams.batch import Decided, Fetched, Output, Remembered, Row, Sent
+from streams.batch import Decided, Fetched, Output, Refused, Remembered, Row, Sent
 from streams.boundary import bound
-from streams.freshness import deadlines, drop_stale
+from streams.freshness import deadlines, judge
 from streams.headers import DEFAULTS, HeaderSettings
 from streams.ingest import ingest
 from streams.latency import measure
+from streams.memory import Memory
 from streams.observe import observe
 from streams.policy import Policy
 from streams.publish import publish
-from streams.window import ROOT_HAS_COMMAND, Window
+from streams.window import ROOT_HAS_COMMAND
 
 
 class Snapshot:
@@ -33,31 +35,31 @@ class Snapshot:
     def __init__(self, policies: Sequence[Policy]) -> None:
         self.by_index = tuple(policies)
         self.by_workflow: Mapping[str, Policy] = {policy.workflow: policy for policy in policies}
-        self.tolerances_ms = tuple(policy.skew_tolerance_ms for policy in policies)
+        self.tolerances_ms = tuple(policy.freshness.skew_tolerance_ms for policy in policies)
 
 
 def decide(
     fetched: Sequence[Fetched],
     now_ms: int,
     policies: Snapshot,
-    window: Window,
+    memory: Memory,
     settings: HeaderSettings = DEFAULTS,
 ) -> Decided:
     """Decides a batch at one reading of the clock, `now_ms`, which all its outputs carry as `gated_at_ms`.
 
-    `window` is read and not changed: `window.commit(decided.remembered, ...)` keeps what is new, once the batch is
+    `memory` is read and not changed: `memory.commit(decided.remembered, ...)` keeps what is new, once the batch is
     going to be sent. So a batch that came to nothing can be decided again.
     """
     rows = ingest(fetched, now_ms, policies.by_workflow)
     new = _open(rows)
     deadlines(new, policies.by_index)
-    remembered = window.remember(new, now_ms, policies.tolerances_ms)
+    remembered = memory.window.remember(new, now_ms, policies.tolerances_ms)
     measured = measure(new, now_ms)
-    drop_stale(_open(new), policies.by_index, now_ms)
-    bound(_open(new), policies.by_index)
-    _one_command_each(_open(new), window, remembered, now_ms, policies.tolerances_ms)
+    judge(_open(new), policies.by_index, now_ms, memory.contexts, memory.allowances_ms)
+    bound([row for row in new if not row.settled], policies.by_index)
+    _let_go(_open(new), memory, remembered, now_ms, policies)
     records, counts = _published(rows, now_ms, policies, settings)
-    commanded = [row for row in new if row.refused is None and row.review_reasons is None]
+    commanded = [row for row in new if not row.settled]
     earliest_ms = min([row.ends_ms for row in commanded], default=None)
     observed = observe(new, measured, policies.by_index, counts)
     return Decided(records, remembered, now_ms, earliest_ms, counts, observed)
@@ -67,17 +69,26 @@ def _open(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.refused is None]
 
 
-def _one_command_each(
-    rows: Sequence[Row], window: Window, remembered: Remembered, now_ms: int, tolerances_ms: Sequence[int]
-) -> None:
-    """Refuses what would be, or might become by a review, a second command for its root."""
+def _let_go(rows: Sequence[Row], memory: Memory, remembered: Remembered, now_ms: int, policies: Snapshot) -> None:
+    """Refuses what a later observation has superseded, and what would be, or might become, a second command."""
     for row in rows:
-        if row.review_reasons is not None:
-            second = window.is_commanded(remembered, row, now_ms)
+        policy = policies.by_index[row.policy]
+        if policy.freshness.supersede:
+            tolerance_ms = policy.freshness.skew_tolerance_ms
+            passed = memory.latest.passed(remembered, row, now_ms, tolerance_ms)
+            if passed is not None:
+                _refuse(row, "superseding", passed)
+                continue
+        if row.settled:
+            second = memory.window.is_commanded(remembered, row, now_ms)
         else:
-            second = not window.mark_commanded(remembered, row, now_ms, tolerances_ms)
+            second = not memory.window.mark_commanded(remembered, row, now_ms, policies.tolerances_ms)
         if second:
-            row.stage, row.refused = "window", ROOT_HAS_COMMAND
+            _refuse(row, "window", ROOT_HAS_COMMAND)
+
+
+def _refuse(row: Row, stage: str, refused: Refused) -> None:
+    row.stage, row.refused, row.review_reasons, row.again = stage, refused, None, None
 
 
 def _published(

@@ -1,4 +1,4 @@
-"""A policy document made ready for the path: durations in milliseconds, conditions checked, rules in order.
+"""A policy document made ready for the path: terms of freshness in milliseconds, conditions checked, rules in order.
 
 `compile_policy` finds everything that is wrong with a document, each with its path, what was found and what was
 expected; a policy that it passes cannot fail while it is evaluated.
@@ -7,16 +7,11 @@ expected; a policy that it passes cannot fail while it is evaluated.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from schemas.policy import Condition, Limits, PolicyDocument, Rule, Scalar
-
-_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION = re.compile(r"(?:\d+(?:ms|s|m|h|d))+")
-_PART = re.compile(r"(\d+)(ms|s|m|h|d)")
-DURATION_MS_MAX = 366 * 86_400_000  # a budget of more than a year is a slip of the pen
+from streams.terms import Asked, FreshnessTerms, Problem, compile_evaluator, compile_terms
 
 NUMBERS = frozenset({"value_minor", "confidence"})
 FLAGS = frozenset({"reversible"})
@@ -26,14 +21,6 @@ FIELDS = f"{', '.join(sorted(NUMBERS | FLAGS | TEXTS))} or {ATTRIBUTE}<name>"
 _ORDER = ("at_least", "at_most", "over", "under")
 
 
-class Problem(NamedTuple):
-    """One thing that is wrong with a document. `path` is inside it, `boundary.rules[0].when`."""
-
-    path: str
-    found: str
-    expected: str
-
-
 @dataclass(frozen=True, slots=True)
 class Policy:
     """One workflow's policy in force. `index` is its place in the snapshot's columns."""
@@ -41,36 +28,17 @@ class Policy:
     index: int
     workflow: str
     name: str  # on every output, `billing@3`
-    budget_ms: int
-    total_ms: int
-    skew_tolerance_ms: int
+    freshness: FreshnessTerms
     rules: tuple[Rule, ...]  # all that are not `block`, in the document's order
     blocks: tuple[Rule, ...]
-
-
-def duration_ms(text: str) -> int | None:
-    """`90s` as 90000, or None when it is no duration."""
-    if not _DURATION.fullmatch(text):
-        return None
-    return sum(int(number) * _UNITS_MS[unit] for number, unit in _PART.findall(text))
+    evaluator: Asked | None
 
 
 def compile_policy(document: PolicyDocument, index: int) -> tuple[Policy | None, list[Problem]]:
     """The policy, or everything that is wrong with the document."""
-    problems: list[Problem] = []
-    budget_ms = _duration("freshness.budget", document.freshness.budget, 1, problems)
-    total_ms = budget_ms
-    if document.freshness.total is not None:
-        total_ms = _duration("freshness.total", document.freshness.total, 1, problems)
-        if total_ms and budget_ms and total_ms < budget_ms:
-            problems.append(
-                Problem(
-                    "freshness.total",
-                    document.freshness.total,
-                    f"at least the budget, {document.freshness.budget}",
-                )
-            )
-    tolerance_ms = _duration("freshness.skew_tolerance", document.freshness.skew_tolerance, 0, problems)
+    freshness, problems = compile_terms(document)
+    evaluator, faults = compile_evaluator(document.evaluator)
+    problems += faults
     seen: dict[str, int] = {}
     for at, rule in enumerate(document.boundary.rules):
         path = f"boundary.rules[{at}]"
@@ -92,24 +60,12 @@ def compile_policy(document: PolicyDocument, index: int) -> tuple[Policy | None,
         index=index,
         workflow=document.workflow,
         name=f"{document.workflow}@{document.version}",
-        budget_ms=budget_ms,
-        total_ms=total_ms,
-        skew_tolerance_ms=tolerance_ms,
+        freshness=freshness,
         rules=tuple(rule for rule in document.boundary.rules if rule.then != "block"),
         blocks=tuple(rule for rule in document.boundary.rules if rule.then == "block"),
+        evaluator=evaluator,
     )
     return policy, []
-
-
-def _duration(path: str, text: str, at_least_ms: int, problems: list[Problem]) -> int:
-    value_ms = duration_ms(text)
-    if value_ms is None:
-        problems.append(Problem(path, repr(text), "a length of time with its unit, such as 250ms, 90s, 10m or 1h30m"))
-    elif value_ms < at_least_ms:
-        problems.append(Problem(path, repr(text), "more than nothing: with no budget every decision is stale"))
-    elif value_ms > DURATION_MS_MAX:
-        problems.append(Problem(path, repr(text), "at most 366d"))
-    return value_ms or 0
 
 
 def kind_of(field: str) -> Literal["number", "flag", "text", "attribute"] | None:

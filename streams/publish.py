@@ -10,11 +10,13 @@ import msgspec
 from schemas.common import RAW_BYTES_MAX, Source, Stages
 from schemas.decision import Successor
 from schemas.exception import ExceptionRecord
-from schemas.identifiers import action_digest, command_id, exception_id, review_id
+from schemas.identifiers import action_digest, command_id, exception_id, request_id, review_id
 from schemas.reasons import WITHIN_BOUNDS
+from schemas.reevaluation import Attempt, Reevaluation
 from schemas.review import Review
 from streams.batch import Row, Sent
 from streams.command_text import command_text
+from streams.freshness import STALE
 from streams.headers import HeaderSettings, dead_letter, headers_of
 from streams.policy import Policy
 
@@ -33,6 +35,10 @@ def publish(row: Row, policy: Policy | None, gated_at_ms: int, settings: HeaderS
         review = _review(row, policy, gated_at_ms)
         headers = headers_of(row, "reviews", review.review_id, review.deadline_ms, settings)
         return Sent("reviews", row.key, _encode(review), headers), row.review_reasons[0]
+    if row.again is not None:
+        request = _request(row, policy, gated_at_ms)
+        headers = headers_of(row, "reevaluations", request.request_id, request.final_deadline_ms, settings)
+        return Sent("reevaluations", row.key, _encode(request), headers), row.again.reason
     identifier = command_id(row.root)
     headers = headers_of(row, "commands", identifier, row.ends_ms, settings)
     return Sent("commands", row.key, command_text(row, identifier, policy, gated_at_ms), headers), WITHIN_BOUNDS
@@ -41,8 +47,9 @@ def publish(row: Row, policy: Policy | None, gated_at_ms: int, settings: HeaderS
 def _review(row: Row, policy: Policy, gated_at_ms: int) -> Review:
     decision = row.decision
     assert decision is not None and row.review_reasons
-    # nobody can ask again yet, so the review ends with this attempt
-    deadline_ms = row.ends_ms
+    fresh_until_ms = 0 if row.review_reasons == [*STALE] else row.ends_ms
+    # an approval that comes later than the attempt's own deadline is asked about again, where somebody can be asked
+    deadline_ms = row.ends_ms if policy.evaluator is None else row.final_deadline_ms
     return Review(
         review_id=review_id(row.fetched.topic, row.fetched.partition, row.offset),
         kind="disposition",
@@ -54,7 +61,7 @@ def _review(row: Row, policy: Policy, gated_at_ms: int) -> Review:
         quorum=1,
         action_digest=action_digest(bytes(decision.action)),
         gated_at_ms=gated_at_ms,
-        fresh_until_ms=deadline_ms,
+        fresh_until_ms=fresh_until_ms,
         escalate_at_ms=gated_at_ms + (deadline_ms - gated_at_ms) // 2,
         deadline_ms=deadline_ms,
         on_timeout="reject",
@@ -71,10 +78,60 @@ def _review(row: Row, policy: Policy, gated_at_ms: int) -> Review:
     )
 
 
+def _request(row: Row, policy: Policy, gated_at_ms: int) -> Reevaluation:
+    decision, again = row.decision, row.again
+    assert decision is not None and again is not None
+    lineage = decision if type(decision) is Successor else None
+    history = lineage.attempts if lineage else []
+    return Reevaluation(
+        request_id=request_id(row.fetched.topic, row.fetched.partition, row.offset),
+        kind="disposition",
+        decision_id=decision.id,
+        root_id=lineage.root_id if lineage else decision.id,
+        workflow=decision.workflow,
+        entity=decision.entity,
+        reason=again.reason,
+        detail=again.detail,
+        attempt=row.attempt,
+        attempts=[*history, attempt_of(row, policy, again.reason, gated_at_ms)],
+        first_observed_at_ms=lineage.first_observed_at_ms if lineage else decision.observed_at_ms,
+        final_deadline_ms=row.final_deadline_ms,
+        gated_at_ms=gated_at_ms,
+        age_ms=row.age_ms,
+        budget_ms=row.budget_ms,
+        stages_ms=Stages(*row.stages),
+        policy=policy.name,
+        value_minor=decision.value_minor,
+        currency=decision.currency,
+        segment=decision.segment,
+        decision=msgspec.Raw(row.decision_text),
+        caused_by=None,
+        source=_source(row),
+        clock_adjusted=list(row.clock_adjusted),
+        time_source="broker" if row.fetched.broker_time else "producer",
+    )
+
+
+def attempt_of(row: Row, policy: Policy, reason: str, gated_at_ms: int) -> Attempt:
+    """This attempt as the ones after it remember it."""
+    decision = row.decision
+    assert decision is not None
+    return Attempt(
+        attempt=row.attempt,
+        observed_at_ms=decision.observed_at_ms,
+        gated_at_ms=gated_at_ms,
+        reason=reason,
+        policy=policy.name,
+        context_version=decision.context_version,
+        context_version_seen=row.context_seen,
+    )
+
+
 def _exception(row: Row, policy: Policy | None, gated_at_ms: int) -> ExceptionRecord:
     decision, refused, value = row.decision, row.refused, row.value or b""
     assert refused is not None
     text, coded = (None, None) if decision is not None or row.value is None else _cut(value)
+    history = decision.attempts if type(decision) is Successor else []
     measured = decision is not None and row.stage != "ingest"  # a time that is refused measures nothing
     return ExceptionRecord(
         exception_id=exception_id(row.fetched.topic, row.fetched.partition, row.offset, refused.reason),
@@ -86,11 +143,11 @@ def _exception(row: Row, policy: Policy | None, gated_at_ms: int) -> ExceptionRe
         stage=row.stage,
         detail=refused.detail,
         age_ms=row.age_ms if measured else None,
-        budget_ms=policy.budget_ms if policy else None,
+        budget_ms=row.budget_ms or (policy.freshness.own.budget_ms if policy else None),
         policy=policy.name if policy else None,
         rule=row.rule,
         attempt=row.attempt if decision else None,
-        first_reason=decision.cause if isinstance(decision, Successor) else refused.reason,
+        first_reason=history[0].reason if history else refused.reason,
         fingerprint=None,
         value_minor=decision.value_minor if decision else None,
         currency=decision.currency if decision else None,
@@ -105,7 +162,7 @@ def _exception(row: Row, policy: Policy | None, gated_at_ms: int) -> ExceptionRe
         raw_sha256=sha256(value).hexdigest(),
         raw_bytes=len(value),
         source=_source(row),
-        trace=[],
+        trace=[*history, attempt_of(row, policy, refused.reason, gated_at_ms)] if history and policy else [],
         clock_adjusted=list(row.clock_adjusted),
         time_source="broker" if row.fetched.broker_time else "producer",
     )

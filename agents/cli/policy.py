@@ -52,7 +52,7 @@ def check(folder: Path, output: str) -> None:
         )
     else:
         for one in policies:
-            print(f"{one.name}: budget {one.budget_ms} ms, {len(one.rules) + len(one.blocks)} rules")
+            print(f"{one.name}: budget {one.freshness.own.budget_ms} ms, {len(one.rules) + len(one.blocks)} rules")
         for fault in faults:
             print(f"{fault}", file=sys.stderr)
     if faults:
@@ -62,9 +62,9 @@ def check(folder: Path, output: str) -> None:
 def _told(one: Policy) -> dict[str, object]:
     return {
         "policy": one.name,
-        "budget_ms": one.budget_ms,
-        "total_ms": one.total_ms,
-        "skew_tolerance_ms": one.skew_tolerance_ms,
+        "budget_ms": one.freshness.own.budget_ms,
+        "total_ms": one.freshness.total_ms,
+        "skew_tolerance_ms": one.freshness.skew_tolerance_ms,
         "rules": len(one.rules) + len(one.blocks),
     }
 

@@ -24,8 +24,8 @@ from schemas.common import TIME_MS_MAX
 from schemas.topics import name
 from streams.headers import HeaderSettings
 from streams.path import Snapshot
-from streams.policy import duration_ms
 from streams.runtime.policies import load
+from streams.terms import duration_ms
 
 COLORS = {"commands": "green", "reviews": "yellow", "exceptions": "red"}
 LONG_BYTES = 4 * 1024 * 1024  # about a second of work: from here on a progress bar is worth its flicker
@@ -169,7 +169,8 @@ def _line(one: Tried, body: dict[str, Any], policies: Snapshot) -> str:
         parts.append(f"by {printable(rule, REASON_CHARS_MAX)}")
     policy = policies.by_workflow.get(body["workflow"] or "")
     if policy and (age_ms := body["age_ms"]) is not None:
-        parts.append(f"age {duration(age_ms)} of {duration(policy.budget_ms)}")
+        budget_ms = body.get("budget_ms") or policy.freshness.of(body.get("segment")).budget_ms
+        parts.append(f"age {duration(age_ms)} of {duration(budget_ms)}")
     if value := _value(body):
         parts.append(money(value[1], printable(value[0])))
     who = printable(f"{body['entity'] or ''} {body['decision_id'] or ''}".strip(), REASON_CHARS_MAX)

@@ -19,7 +19,7 @@ from typing import Literal, Protocol
 import structlog
 from aiokafka import TopicPartition
 
-from streams.batch import OUTPUTS
+from streams.batch import OUTPUTS, Fetched
 from streams.errors import PromiseBroken
 from streams.runtime.delivered import Delivered
 from streams.runtime.failpoints import reach
@@ -28,11 +28,12 @@ from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
 from streams.runtime.settings import (
     BATCH_BYTES_MAX,
-    BATCH_RECORDS_MAX,
     FAILURES_MAX,
     HAND_OVER_S,
     PENDING_BYTES_MAX,
     PENDING_RECORDS_MAX,
+    PREPARE_S,
+    PROGRESS_S,
     RETRY_S,
     Worker,
 )
@@ -256,7 +257,7 @@ class Lane:
         while self._pending:
             records += len(self._pending[0].fetched)
             size_bytes += self._pending[0].size_bytes
-            if taken and (records > BATCH_RECORDS_MAX or size_bytes > BATCH_BYTES_MAX):
+            if taken and (records > self._worker.role.batch_records_max or size_bytes > BATCH_BYTES_MAX):
                 break
             taken.append(self._pending.popleft())
             self._pending_records -= len(taken[-1].fetched)
@@ -264,6 +265,19 @@ class Lane:
         if was_full and not self._full:
             self._changed.set()
         return taken
+
+    async def _prepare(self, stage: Stage, fetched: Sequence[Fetched]) -> None:
+        """While the stage waits for others, that is progress: each of its waits has a bound of its own."""
+        preparing = asyncio.ensure_future(stage.prepare(fetched))
+        try:
+            async with asyncio.timeout(PREPARE_S):
+                while not (await asyncio.wait((preparing,), timeout=PROGRESS_S))[0]:
+                    self.progress += 1
+        except TimeoutError as error:
+            raise Failed(f"what the batch waits for took longer than {PREPARE_S:.0f} s") from error
+        finally:
+            preparing.cancel()
+        await preparing
 
     async def _transact(self, transactions: Transactions, stage: Stage, taken: Sequence[Delivered]) -> None:
         for delivered in taken:
@@ -274,6 +288,7 @@ class Lane:
                 )
         self._taken_ms = min(delivered.came_ms for delivered in taken)
         fetched = [delivered.fetched for delivered in taken]
+        await self._prepare(stage, fetched)
         started_s = time.perf_counter()
         batch = stage.decide(fetched, self._clock_ms())
         decided_s = time.perf_counter()

@@ -67,7 +67,7 @@ class Meter:
     def budgets(self, policies: Snapshot) -> None:
         """Shows the freshness budgets in force, in seconds."""
         for policy in policies.by_index[:WORKFLOWS_MAX]:
-            self.gauge("policy_budget_seconds", policy.budget_ms / 1000, policy.workflow)
+            self.gauge("policy_budget_seconds", policy.freshness.own.budget_ms / 1000, policy.workflow)
 
     def _count(self, name: str, labels: tuple[str, ...], count: float = 1) -> None:
         self.board.numbers(name, labels)[0] += count

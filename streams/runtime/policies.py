@@ -13,7 +13,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from schemas.policy import Condition, PolicyDocument
 from streams.errors import ConfigurationError
 from streams.path import Snapshot
-from streams.policy import Policy, Problem, compile_policy
+from streams.policy import Policy, compile_policy
+from streams.terms import Problem
 
 SUFFIXES = (".yaml", ".yml")
 _STEP = re.compile(r"\[(?:\.\.\.|(\d+))\]|\.?([^.\[]+)")

@@ -22,6 +22,8 @@ COMMIT_S = 20.0  # a whole transaction; after that its result is unknown and the
 HAND_OVER_S = 50.0  # all of a hand-over: its parts are bounded too, a client that hangs in one of them is not
 RELEASE_S = 5.0  # what a lane may still finish when its partition is taken away
 DRAIN_S = 10.0  # the whole of a stop
+PREPARE_S = 900.0  # all that a stage may wait for others before it decides a batch; each wait has a bound of its own
+PROGRESS_S = 5.0  # so often that such waiting is told from being stuck
 RETRY_S = 2.0  # after a failed transaction: two heartbeats, in which a lost partition makes itself known
 FAILURES_MAX = 5  # transactions that failed in a row while the broker answers: one may be chance, five are not
 STUCK_S = 30  # no progress for so long, and no named dependency to wait for: the process ends
@@ -58,6 +60,7 @@ class Role:
     group: str
     inputs: tuple[Input, ...]
     new_stage: Callable[[], Stage]
+    batch_records_max: int = BATCH_RECORDS_MAX  # of one fetch and of one transaction
 
     def transactional_id(self, kafka: Kafka, number: int) -> str:
         """The id that fences: whoever initialises it last owns partition `number` of this role.

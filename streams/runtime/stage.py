@@ -28,10 +28,16 @@ class Batch(NamedTuple):
 
 
 class Stage(Protocol):
-    """The memory and the judgement of one partition number. Used by one task at a time; pure in all it does."""
+    """The memory and judgement of one partition number. One task at a time uses it; `restore` and `decide` are pure."""
 
     def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
         """Takes over what an earlier owner committed. Called once, before the first batch."""
+
+    async def prepare(self, fetched: Sequence[Fetched]) -> None:
+        """Does what takes time before a batch can be decided: asks evaluators, keeps to a pace. No transaction is open.
+
+        Bounded by itself; cancelled when the partition is taken away.
+        """
 
     def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
         """Decides a batch. If the batch is then not committed, this stage is thrown away and another one restored."""

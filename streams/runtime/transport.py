@@ -155,7 +155,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
-            max_poll_records=FETCH_RECORDS_MAX,
+            max_poll_records=min(FETCH_RECORDS_MAX, cast(Transport, transport).lanes.worker.role.batch_records_max),
             max_partition_fetch_bytes=FETCH_BYTES_MAX,
             fetch_max_wait_ms=int(FETCH_S * 1000),
             max_poll_interval_ms=86_400_000,  # whether we make progress is the watchdog's business, not the group's

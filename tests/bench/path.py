@@ -15,6 +15,7 @@ from typing import Any
 
 from streams import path
 from streams.batch import Fetched
+from streams.memory import Memory
 from streams.path import Snapshot, decide
 from streams.policy import Policy
 from streams.window import Window
@@ -25,9 +26,9 @@ ROUNDS = 5
 # name in the table -> the functions of `streams.path` that are that stage
 STAGES: dict[str, tuple[str, ...]] = {
     "ingest": ("ingest",),
-    "window": ("_one_command_each",),
+    "window": ("_let_go",),
     "latency": ("measure",),
-    "freshness": ("deadlines", "drop_stale"),
+    "freshness": ("deadlines", "judge"),
     "boundary": ("bound",),
     "publish": ("_published",),
 }
@@ -98,12 +99,12 @@ class Timed:
 
 
 def one_round(made: list[Fetched], snapshot: Snapshot) -> tuple[float, dict[str, int]]:
-    window, kinds = Window(ids_max=10**9), dict[str, int]()
+    memory, kinds = Memory(Window(ids_max=10**9)), dict[str, int]()
     spent_s = 0.0
     for batch in made:
         start = time.process_time()
-        found = decide([batch], NOW_MS, snapshot, window)
-        window.commit(found.remembered, NOW_MS)
+        found = decide([batch], NOW_MS, snapshot, memory)
+        memory.commit(found.remembered, NOW_MS)
         spent_s += time.process_time() - start
         for sent in found.records:
             kinds[sent.output] = kinds.get(sent.output, 0) + 1
@@ -111,16 +112,17 @@ def one_round(made: list[Fetched], snapshot: Snapshot) -> tuple[float, dict[str,
 
 
 def by_stage(made: list[Fetched], snapshot: Snapshot) -> dict[str, float]:
-    timed, window = Timed(), Window(ids_max=10**9)
+    timed, memory = Timed(), Memory(Window(ids_max=10**9))
+    window = memory.window
     originals = {name: getattr(path, name) for names in STAGES.values() for name in names}
-    remember, commit = timed.wrap("window", window.remember), timed.wrap("window", window.commit)
+    remember, commit = timed.wrap("window", window.remember), timed.wrap("window", memory.commit)
     try:
         for stage, names in STAGES.items():
             for name in names:
                 setattr(path, name, timed.wrap(stage, originals[name]))
         window.remember = remember  # type: ignore[method-assign]  # a stopwatch around the window's own
         for batch in made:
-            commit(decide([batch], NOW_MS, snapshot, window).remembered, NOW_MS)
+            commit(decide([batch], NOW_MS, snapshot, memory).remembered, NOW_MS)
     finally:
         for name, original in originals.items():
             setattr(path, name, original)

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from streams.batch import Fetched
 from streams.errors import CheckFailed
+from streams.memory import Memory
 from streams.path import decide
 from streams.runtime import policies
 from streams.runtime.broker import Broker
@@ -128,7 +129,7 @@ def test_the_policies_decide_as_the_job_says() -> None:
         broker_time=True,
         read_ms=NOW_MS,
     )
-    found = decide([batch], NOW_MS, policies.load(HERE / "policies"), Window(ids_max=10_000))
+    found = decide([batch], NOW_MS, policies.load(HERE / "policies"), Memory(Window(ids_max=10_000)))
     assert [sent.output for sent in found.records] == [OUTPUTS[output] for output in load.outputs]
 
 

@@ -11,6 +11,7 @@ import orjson
 
 from schemas.policy import PolicyDocument
 from streams.batch import Decided, Fetched, Input, Row
+from streams.memory import Memory
 from streams.path import Snapshot, decide
 from streams.policy import Policy, compile_policy
 from streams.window import Window
@@ -57,7 +58,8 @@ def policy(
     rules: Sequence[dict[str, Any]] = (),
     workflow: str = "billing",
     index: int = 0,
-    **freshness: str,
+    evaluator: dict[str, Any] | None = None,
+    **freshness: Any,
 ) -> Policy:
     document = msgspec.convert(
         {
@@ -65,6 +67,7 @@ def policy(
             "version": 3,
             "freshness": {"budget": "10m", **freshness},
             "boundary": {"rules": list(rules)},
+            "evaluator": evaluator,
         },
         PolicyDocument,
     )
@@ -121,12 +124,13 @@ def decided(
     policies: Sequence[Policy] = (BILLING,),
     window: Window | None = None,
     now_ms: int = NOW_MS,
+    memory: Memory | None = None,
 ) -> Decided:
     """Decides and, as the gate does, keeps what is new."""
-    window = Window() if window is None else window
+    memory = Memory(window) if memory is None else memory
     many = [batches] if isinstance(batches, Fetched) else batches
-    found = decide(many, now_ms, Snapshot(policies), window)
-    window.commit(found.remembered, now_ms)
+    found = decide(many, now_ms, Snapshot(policies), memory)
+    memory.commit(found.remembered, now_ms)
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streams.batch import Row
-from streams.freshness import deadlines, drop_stale
+from streams.freshness import deadlines, judge
 from tests.streams.making import BUDGET_MS, NOW_MS, decided, decision, fetched, only, outcomes, policy, row, successor
 
 TEN_MINUTES = policy([{"name": "all", "then": "autonomous"}])
@@ -92,4 +92,4 @@ def test_each_row_has_the_budget_of_its_own_workflow() -> None:
 
 def test_no_rows_are_no_work() -> None:
     deadlines([], [TEN_MINUTES])
-    drop_stale([], [TEN_MINUTES], NOW_MS)
+    judge([], [TEN_MINUTES], NOW_MS)

@@ -19,8 +19,8 @@ from schemas import headers as names
 from schemas.common import TIME_MS_MAX
 from streams.batch import Sent
 from streams.headers import DEFAULTS, DLQ_BYTES_MAX, TRACE_BYTES_MAX, HeaderSettings, rfc3339
+from streams.memory import Memory
 from streams.path import Snapshot, decide
-from streams.window import Window
 from tests.streams.making import BILLING, BUDGET_MS, NOW_MS, decision, fetched, successor
 
 Pairs = Sequence[tuple[str, bytes | None]]
@@ -39,7 +39,7 @@ def sent(
     batch = fetched(values, first_offset=40)
     if headers is not None:
         batch = replace(batch, headers=[tuple(pairs) for pairs in headers])
-    return decide([batch], NOW_MS, Snapshot([BILLING]), Window(), settings).records
+    return decide([batch], NOW_MS, Snapshot([BILLING]), Memory(), settings).records
 
 
 def one(value: Any, *headers: tuple[str, bytes | None], settings: HeaderSettings = SETTINGS) -> dict[str, bytes]:
@@ -158,7 +158,7 @@ def test_a_dead_letter_says_where_it_is_from_and_why() -> None:
 
 def test_the_attempt_of_a_successor_is_its_delivery_count() -> None:
     batch = fetched([successor("d-9", 3, workflow="?")], source="successors")
-    (record,) = decide([batch], NOW_MS, Snapshot([BILLING]), Window(), SETTINGS).records
+    (record,) = decide([batch], NOW_MS, Snapshot([BILLING]), Memory(), SETTINGS).records
     assert dict(record.headers)["__dlq.errors.delivery.count"] == b"3"
 
 

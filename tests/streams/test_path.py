@@ -20,6 +20,7 @@ from schemas.generate import FAMILIES, FOLDER
 from schemas.reasons import COMMAND_REASONS, EXCEPTION_REASONS, REVIEW_REASONS
 from streams import ingest
 from streams.batch import Decided, Fetched, Refused, Sent
+from streams.memory import Memory
 from streams.path import Snapshot, decide
 from streams.strict_json import examine
 from streams.window import Window
@@ -183,11 +184,11 @@ def test_an_empty_batch_is_nothing() -> None:
 
 def test_a_batch_decided_again_before_its_commit_gives_the_same() -> None:
     """Until the commit the window knows nothing of it; later, it is decided by the later clock."""
-    window, policies = Window(), Snapshot([BILLING])
+    memory, policies = Memory(), Snapshot([BILLING])
     batch = fetched([decision(1, expires_at_ms=NOW_MS + 50), decision(2), decision(1)])
-    first, second = decide([batch], NOW_MS, policies, window), decide([batch], NOW_MS, policies, window)
+    first, second = decide([batch], NOW_MS, policies, memory), decide([batch], NOW_MS, policies, memory)
     assert first == second
-    late = decide([batch], NOW_MS + 50, policies, window)
+    late = decide([batch], NOW_MS + 50, policies, memory)
     assert outcomes(late) == ["stale.expired", "commands", "duplicate.repeat"]
 
 

@@ -8,7 +8,9 @@ import msgspec
 import pytest
 
 from schemas.policy import PolicyDocument
-from streams.policy import DURATION_MS_MAX, Problem, compile_policy, duration_ms, kind_of
+from schemas.topics import RETENTION_MS
+from streams.policy import compile_policy, kind_of
+from streams.terms import Problem, duration_ms
 from tests.streams.making import policy
 
 
@@ -59,14 +61,18 @@ def test_a_policy_is_named_and_its_rules_sorted_by_what_they_do() -> None:
     rules = [{"name": name, "then": then} for name, then in (("a", "block"), ("b", "escalate"), ("c", "autonomous"))]
     made = policy(rules, total="30m", skew_tolerance="0s")
     assert (made.name, made.workflow, made.index) == ("billing@3", "billing", 0)
-    assert (made.budget_ms, made.total_ms, made.skew_tolerance_ms) == (600_000, 1_800_000, 0)
+    assert (made.freshness.own.budget_ms, made.freshness.total_ms, made.freshness.skew_tolerance_ms) == (
+        600_000,
+        1_800_000,
+        0,
+    )
     assert [rule.name for rule in made.rules] == ["b", "c"]
     assert [rule.name for rule in made.blocks] == ["a"]
 
 
 def test_the_total_is_the_budget_and_the_tolerance_two_seconds_unless_said() -> None:
     made = policy()
-    assert (made.total_ms, made.skew_tolerance_ms) == (made.budget_ms, 2_000)
+    assert (made.freshness.total_ms, made.freshness.skew_tolerance_ms) == (made.freshness.own.budget_ms, 2_000)
 
 
 UNIT = "a length of time with its unit, such as 250ms, 90s, 10m or 1h30m"
@@ -88,9 +94,12 @@ def test_freshness_faults(freshness: dict[str, Any], problem: tuple[str, str, st
     assert problems(**freshness) == [Problem(*problem)]
 
 
-def test_the_longest_duration_is_a_year() -> None:
-    assert problems(budget="366d") == []
-    assert duration_ms("366d") == DURATION_MS_MAX
+def test_nothing_is_waited_for_longer_than_topics_keep_it() -> None:
+    assert problems(budget="7d") == []
+    assert duration_ms("7d") == RETENTION_MS
+    (found,) = problems(budget="169h")
+    assert (found.path, found.found) == ("freshness.budget", "'169h'")
+    assert found.expected.startswith("at most 7d")
 
 
 def test_all_faults_of_a_document_are_told_at_once() -> None:

@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 
 from agents.audit.events import epoch_ms
 from streams.headers import HeaderSettings
+from streams.memory import Memory
 from streams.path import Snapshot, decide
-from streams.window import Window
 from tests.agents.audit.records import (
     DEADLINE_MS,
     OBSERVED_MS,
@@ -192,7 +192,7 @@ def test_times_are_rfc_3339(text: str, time_ms: int | None) -> None:
 def test_the_gate_and_the_audit_read_every_event_alike(value: bytes | None, headers: Pairs) -> None:
     """Whatever goes out for it, the audit finds it right: two readings of one contract that share no code."""
     batch = replace(fetched([value], keys=[b"acct-17"]), headers=[headers])
-    (sent,) = decide([batch], NOW_MS, Snapshot([BILLING]), Window(), HeaderSettings()).records
+    (sent,) = decide([batch], NOW_MS, Snapshot([BILLING]), Memory(), HeaderSettings()).records
     given = Rec(batch.topic, batch.partition, 0, b"acct-17", value, NOW_MS, 1, tuple(headers))
     output = Rec(f"t.{sent.output}", batch.partition, 0, sent.key, sent.value, NOW_MS, 1, tuple(sent.headers))
     assert found(judged([given], [output], partitions=3)) == {}

@@ -42,7 +42,7 @@ def test_a_policy_that_is_right(tmp_path: Path) -> None:
     (tmp_path / "b.yml").write_text(RIGHT.replace("billing", "routing"))
     snapshot = load(write(tmp_path, a=RIGHT))
     assert [(one.index, one.name) for one in snapshot.by_index] == [(0, "billing@3"), (1, "routing@3")]
-    assert snapshot.by_workflow["routing"].total_ms == 1_800_000
+    assert snapshot.by_workflow["routing"].freshness.total_ms == 1_800_000
     assert snapshot.tolerances_ms == (2_000, 2_000)
     limits = snapshot.by_index[0].rules[0].limits
     assert limits is not None and limits.reversible is True

@@ -1,0 +1,157 @@
+"""Re-evaluation: asks the evaluator of each stale decision again, and sends its answer back to the gate.
+
+A batch is asked about concurrently, before any transaction is open. A crash in between loses the answers and nothing
+else: the questions are asked again, with the same ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from schemas.reevaluation import PresentContext
+from streams.batch import Fetched, Refused, Sent
+from streams.headers import HeaderSettings
+from streams.path import Snapshot
+from streams.reevaluation import (
+    FAILED,
+    TIMEOUT,
+    Pending,
+    Unanswered,
+    pending,
+    question,
+    sent_exception,
+    sent_successor,
+    successor,
+)
+from streams.runtime.app import stream_topic
+from streams.runtime.lanes import Lanes
+from streams.runtime.settings import Role, Worker
+from streams.runtime.stage import Batch
+
+NAME = "reevaluation"
+BATCH_RECORDS_MAX = 64  # asked about together; the slowest answer holds back the others
+
+
+class Evaluators(Protocol):
+    """Whoever can be asked: `streams.runtime.evaluators`."""
+
+    async def ask(self, asked: Pending, body: bytes, timeout_s: float) -> bytes:
+        """What the evaluator of the policy says, within `timeout_s`. Raises Unanswered."""
+
+
+class ContextOf(Protocol):
+    """The present context of an entity as an evaluator is shown it."""
+
+    def __call__(self, entity: str) -> PresentContext | None: ...
+
+
+class Heard(NamedTuple):
+    """What was said to one question, and the version of the context that it showed."""
+
+    asked: Pending
+    said: bytes | Unanswered
+    context_version: int | None
+
+
+class ReevaluationStage:
+    """One partition number: questions out, answers back. It remembers nothing from batch to batch."""
+
+    def __init__(
+        self,
+        policies: Snapshot,
+        evaluators: Evaluators,
+        contexts: ContextOf,
+        clock_ms: Callable[[], int],
+        headers: HeaderSettings,
+    ) -> None:
+        self._policies = policies.by_workflow
+        self._evaluators = evaluators
+        self._contexts = contexts
+        self._clock_ms = clock_ms
+        self._headers = headers
+        self._heard: dict[int, Heard | Refused] = {}  # by offset
+
+    def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
+        """Nothing to remember: a question is known by its offset."""
+
+    async def prepare(self, fetched: Sequence[Fetched]) -> None:
+        """Asks about every request in the batch that can still be saved, all at once."""
+        self._heard.clear()
+        waiting = []
+        for batch in fetched:
+            for index, offset in enumerate(batch.offsets):
+                found = pending(batch, index, self._policies, self._clock_ms())
+                if isinstance(found, Refused):
+                    self._heard[offset] = found
+                else:
+                    waiting.append(self._ask(found))
+        for heard in await asyncio.gather(*waiting):
+            self._heard[heard.asked.place.offset] = heard
+
+    async def _ask(self, asked: Pending) -> Heard:
+        now_ms, evaluator = self._clock_ms(), asked.policy.evaluator
+        assert evaluator is not None, "a request without an evaluator is never pending"
+        deadline_ms = min(now_ms + evaluator.timeout_ms, asked.request.final_deadline_ms)
+        context = self._contexts(asked.request.entity)
+        body = question(asked, context, deadline_ms)
+        said: bytes | Unanswered
+        try:
+            said = await self._evaluators.ask(asked, body, (deadline_ms - now_ms) / 1000)
+        except Unanswered as why:
+            said = why
+        return Heard(asked, said, context.version if context else None)
+
+    def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
+        """A successor or an exception for each request, in order."""
+        records: list[Sent] = []
+        earliest_ms: int | None = None
+        for batch in fetched:
+            for index, offset in enumerate(batch.offsets):
+                made = self._answer(self._heard[offset], now_ms)
+                if isinstance(made, Refused):
+                    records.append(sent_exception(batch, index, made, self._policies, now_ms, self._headers))
+                    continue
+                records.append(made[0])
+                earliest_ms = made[1] if earliest_ms is None else min(earliest_ms, made[1])
+        return Batch(records, {}, earliest_ms)
+
+    def _answer(self, heard: Heard | Refused, now_ms: int) -> tuple[Sent, int] | Refused:
+        if isinstance(heard, Refused):
+            return heard
+        if isinstance(heard.said, Unanswered):
+            return Refused(TIMEOUT if heard.said.late else FAILED, str(heard.said))
+        made = successor(heard.asked, heard.said, heard.context_version, now_ms)
+        if isinstance(made, Refused):
+            return made
+        return sent_successor(heard.asked, made, self._headers), made.final_deadline_ms
+
+
+def role(
+    group: str,
+    policies: Snapshot,
+    evaluators: Evaluators,
+    contexts: ContextOf,
+    clock_ms: Callable[[], int],
+    cloudevents: bool = True,
+) -> Role:
+    """The re-evaluator's role."""
+    headers = HeaderSettings(group, cloudevents)
+    return Role(
+        NAME,
+        group,
+        ("reevaluations",),
+        lambda: ReevaluationStage(policies, evaluators, contexts, clock_ms, headers),
+        BATCH_RECORDS_MAX,
+    )
+
+
+def wire(app: Any, worker: Worker, lanes: Lanes) -> None:
+    """Puts the agent on the app; like the gate's, it only hands the lanes what has come."""
+
+    async def reevaluation(stream: Any) -> None:
+        async for delivered in stream:
+            lanes.offer(delivered)
+
+    app.agent(stream_topic(app, worker), name=NAME)(reevaluation)

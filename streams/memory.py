@@ -1,0 +1,35 @@
+"""The memory of one partition number of the gate: what it has decided, and what it knows of the world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from streams.batch import Remembered
+from streams.context import NO_CONTEXT, Contexts
+from streams.superseding import Latest
+from streams.window import Window
+
+WINDOW, LATEST = "window/", "latest/"  # its stores in the changelog
+
+
+class Memory:
+    """`window` and `latest` are written to the changelog; `contexts` and `allowances_ms` are kept up by others.
+
+    `allowances_ms`, by policy index: what is kept back for executors, where it is measured.
+    """
+
+    def __init__(self, window: Window | None = None, contexts: Contexts = NO_CONTEXT) -> None:
+        self.window = Window() if window is None else window
+        self.latest = Latest()
+        self.contexts = contexts
+        self.allowances_ms: dict[int, int] = {}
+
+    def commit(self, new: Remembered, now_ms: int) -> dict[str, bytes]:
+        """Keeps what a batch adds, once it is final; the records (slot -> value) for the batch's own transaction."""
+        changes = {WINDOW: self.window.commit(new, now_ms), LATEST: self.latest.commit(new, now_ms)}
+        return {f"{store}{change.slot}": change.value for store, change in changes.items() if change}
+
+    def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
+        """Takes over what an earlier owner committed. Raises ValueError on what it cannot read."""
+        for store, ring in ((WINDOW, self.window), (LATEST, self.latest)):
+            ring.restore((value for slot, value in changelog.items() if slot.startswith(store)), now_ms)

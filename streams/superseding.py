@@ -1,0 +1,77 @@
+"""Superseding: a later observation of the same entity and action type retires an earlier one not acted on yet.
+
+What counts is what went before: a decision that became a command or a review leaves its observation here, and one that
+rests on an earlier observation is `superseded` from then on. Ties do not supersede. A
+successor stands where its root stood: asked again, it has a new observation, but a decision that was observed after its
+root and went before it has retired the root, and so its successors.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from hashlib import sha256
+
+import orjson
+
+from schemas.decision import Successor
+from streams.batch import Refused, Remembered, Row
+from streams.ring import SLOTS, Change, Ring, expires_ms
+
+ENTITIES_MAX = 250_000  # (workflow, entity, action type) per partition number
+_ENTRY = struct.Struct(">Qq")  # expires_ms, observed_at_ms
+_FORMAT = 4
+
+
+def action_type(action: bytes) -> str | None:
+    """The `type` of an action that is an object with one."""
+    read = orjson.loads(action)
+    kind = read.get("type") if isinstance(read, dict) else None
+    return kind if isinstance(kind, str) else None
+
+
+class Latest:
+    """The latest observation that went out, by workflow, entity and action type, of one partition number."""
+
+    def __init__(self, entities_max: int = ENTITIES_MAX, slots: int = SLOTS) -> None:
+        self._ring = Ring(_FORMAT, 8, entities_max, slots)
+
+    def __len__(self) -> int:
+        return len(self._ring)
+
+    def passed(self, new: Remembered, row: Row, now_ms: int, tolerance_ms: int) -> Refused | None:
+        """Why the row is superseded; or None, and then its observation is noted in `new` if it leaves for good.
+
+        Called in the order of the input, for rows that become a command, a review or a question to the evaluator.
+        """
+        decision = row.decision
+        assert decision is not None
+        observed_ms = decision.observed_at_ms
+        stands_at_ms = decision.first_observed_at_ms if type(decision) is Successor else observed_ms
+        key = _digest(decision.workflow, decision.entity, action_type(bytes(decision.action)))
+        known = new.latest.get(key) or self._ring.get(key)
+        until_ms = row.final_deadline_ms + tolerance_ms
+        if known is not None:
+            known_until_ms, latest_ms = _ENTRY.unpack(known)
+            if expires_ms(known) > now_ms and latest_ms > stands_at_ms:
+                return Refused(
+                    "superseded", f"a decision that was observed {latest_ms - stands_at_ms} ms later went before it"
+                )
+            # a successor's new observation may be behind one that its root's time did not see
+            until_ms, observed_ms = max(until_ms, known_until_ms), max(observed_ms, latest_ms)
+        if until_ms > now_ms and row.again is None:
+            new.latest[key] = _ENTRY.pack(until_ms, observed_ms)
+        return None
+
+    def commit(self, new: Remembered, now_ms: int) -> Change | None:
+        """Keeps what `passed` noted; see `Ring.commit`."""
+        return self._ring.commit(new.latest, now_ms)
+
+    def restore(self, values: Iterable[bytes], now_ms: int) -> None:
+        """Reads the changelog back; see `Ring.restore`."""
+        self._ring.restore(values, now_ms)
+
+
+def _digest(workflow: str, entity: str, kind: str | None) -> bytes:
+    parts = (workflow, entity, kind or "")
+    return sha256("\0".join(f"{len(part)}:{part}" for part in parts).encode()).digest()[:16]
