@@ -8,13 +8,13 @@ from hashlib import sha256
 import msgspec
 
 from schemas.common import RAW_BYTES_MAX, Source, Stages
-from schemas.decision import Successor
+from schemas.decision import Decision, Successor
 from schemas.exception import ExceptionRecord
 from schemas.identifiers import action_digest, command_id, exception_id, request_id, review_id
 from schemas.reasons import WITHIN_BOUNDS
 from schemas.reevaluation import Attempt, Reevaluation
 from schemas.review import Review
-from streams.batch import Row, Sent
+from streams.batch import Refused, Row, Sent
 from streams.command_text import command_text
 from streams.freshness import STALE
 from streams.headers import HeaderSettings, dead_letter, headers_of
@@ -147,7 +147,7 @@ def _exception(row: Row, policy: Policy | None, gated_at_ms: int) -> ExceptionRe
         policy=policy.name if policy else None,
         rule=row.rule,
         attempt=row.attempt if decision else None,
-        first_reason=history[0].reason if history else refused.reason,
+        first_reason=_first_reason(decision, refused),
         fingerprint=None,
         value_minor=decision.value_minor if decision else None,
         currency=decision.currency if decision else None,
@@ -166,6 +166,12 @@ def _exception(row: Row, policy: Policy | None, gated_at_ms: int) -> ExceptionRe
         clock_adjusted=list(row.clock_adjusted),
         time_source="broker" if row.fetched.broker_time else "producer",
     )
+
+
+def _first_reason(decision: Decision | Successor | None, refused: Refused) -> str:
+    if type(decision) is not Successor:
+        return refused.reason
+    return decision.attempts[0].reason if decision.attempts else decision.cause
 
 
 def _cut(value: bytes) -> tuple[str | None, str | None]:

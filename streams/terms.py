@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from schemas.policy import Allowance, Duration, Evaluator, Freshness, OnStale, PolicyDocument
 from schemas.topics import RETENTION_MS
@@ -15,6 +14,7 @@ _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"(?:\d+(?:ms|s|m|h|d))+")
 _PART = re.compile(r"(\d+)(ms|s|m|h|d)")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_URL = re.compile(r"https?://[^\s/?#]+(?:[/?#]\S*)?")
 EVALUATOR_TIMEOUT_MS_MAX = 60_000  # a batch of questions waits for its slowest answer
 
 
@@ -176,7 +176,7 @@ def compile_evaluator(given: Evaluator | None) -> tuple[Asked | None, list[Probl
     if (given.url is None) == (given.function is None):
         found = "neither" if given.url is None else "both"
         problems.append(Problem("evaluator", f"{found} of url and function", "one of them"))
-    if given.url is not None and not _is_http(given.url):
+    if given.url is not None and not _URL.fullmatch(given.url):
         problems.append(
             Problem("evaluator.url", repr(given.url), "the address of an endpoint, http://... or https://...")
         )
@@ -189,14 +189,6 @@ def compile_evaluator(given: Evaluator | None) -> tuple[Asked | None, list[Probl
         problems.append(Problem("evaluator.action_types", "none", "at least one type, or no such line"))
     types = None if given.action_types is None else frozenset(given.action_types)
     return Asked(given.url, given.function, given.interpreter, timeout_ms, given.concurrency, types), problems
-
-
-def _is_http(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def _duration(path: str, text: str, at_least_ms: int, problems: list[Problem], at_most_ms: int = RETENTION_MS) -> int:

@@ -135,14 +135,15 @@ def decided(
 
 
 def outcomes(found: Decided) -> list[str]:
-    """`commands`, or `reviews: reasons`, or the reason of an exception; one for each input."""
+    """`commands`, `reviews: reasons`, `reevaluations: reason`, or the reason of an exception; one for each input."""
     told = []
     for sent in found.records:
         record = orjson.loads(sent.value)
         if sent.output == "commands":
             told.append("commands")
         else:
-            told.append(f"reviews: {', '.join(record['reasons'])}" if sent.output == "reviews" else record["reason"])
+            what = ", ".join(record["reasons"]) if sent.output == "reviews" else record["reason"]
+            told.append(what if sent.output == "exceptions" else f"{sent.output}: {what}")
     return told
 
 

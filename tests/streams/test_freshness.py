@@ -61,7 +61,7 @@ def test_a_successor_brings_its_final_deadline_and_gets_a_budget_of_its_own() ->
     ],
 )
 def test_at_the_deadline_is_too_late(fields: dict[str, Any], reason: str) -> None:
-    assert outcomes(decided(fetched([decision(**fields)]), [TEN_MINUTES])) == [reason]
+    assert outcomes(decided(fetched([decision(**fields)], broker_ms=NOW_MS), [TEN_MINUTES])) == [reason]
 
 
 @pytest.mark.parametrize(("left_ms", "reason"), [(1, "commands"), (0, "stale.age"), (-5, "stale.age")])

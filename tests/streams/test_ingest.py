@@ -101,7 +101,7 @@ def test_the_first_that_applies_is_the_reason() -> None:
 
 @pytest.mark.parametrize(("ahead_ms", "reason"), [(2_000, None), (2_001, "invalid.future")])
 def test_an_observation_within_the_skew_tolerance_is_no_future(ahead_ms: int, reason: str | None) -> None:
-    assert refused(fetched([decision(observed_at_ms=NOW_MS + ahead_ms)])) == reason
+    assert refused(fetched([decision(observed_at_ms=NOW_MS + ahead_ms)], broker_ms=NOW_MS)) == reason
 
 
 def test_rows_keep_the_order_of_all_batches() -> None:
@@ -165,3 +165,11 @@ def test_a_fetched_batch_has_the_length_of_its_columns() -> None:
     batch = fetched([decision(1), decision(2)])
     assert len(batch) == 2
     assert len(dataclasses.replace(batch, offsets=[])) == 0
+
+
+def test_the_brokers_time_bounds_what_a_producer_may_claim() -> None:
+    """It waited ten minutes in the topic; what it claims to have seen five minutes ago it cannot have seen."""
+    claimed = decision(observed_at_ms=NOW_MS - 300_000)
+    assert refused(fetched([claimed], broker_ms=NOW_MS - 600_000)) == "invalid.future"
+    assert refused(fetched([claimed], broker_ms=NOW_MS - 300_000 - 2_000)) is None
+    assert refused(fetched([claimed], broker_ms=NOW_MS - 600_000, broker_time=False)) is None

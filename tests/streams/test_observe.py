@@ -12,7 +12,7 @@ from streams.observe import observe
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
 from streams.runtime.stage import Batch
-from tests.streams.making import BILLING, NOW_MS, SMALL_AND_SURE, decided, decision, encoded, fetched, policy, row
+from tests.streams.making import BILLING, BUDGET_MS, NOW_MS, SMALL_AND_SURE, decided, decision, encoded, fetched, policy, row
 
 MILLION = 1_000_000
 BATCH = 20_000
@@ -74,7 +74,8 @@ def test_a_million_workflows_and_reasons_handed_to_it_make_no_series() -> None:
     board = Board.private()
     meter = Meter(board, ["billing"])
     batch = fetched([decision()])
-    rows = [replace(row(), policy=0, age_ms=number, stages=(1, 2, None, 4, 5)) for number in range(BATCH)]
+    about = {"policy": 0, "budget_ms": BUDGET_MS, "stages": (1, 2, None, 4, 5)}
+    rows = [replace(row(), age_ms=number, **about) for number in range(BATCH)]
     measured = Measured(np.arange(BATCH), np.tile(np.array([[1], [2], [ABSENT], [4], [5]]), BATCH))
     for first in range(0, MILLION, BATCH):
         names = range(first, first + BATCH)

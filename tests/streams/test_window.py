@@ -206,9 +206,9 @@ def test_reads_back_what_it_wrote() -> None:
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        (b"", "a window record of 0 bytes cannot be read"),
-        (b"\x01" + bytes(8) + b"x", "a window record of 10 bytes cannot be read"),
-        (b"\x01" + bytes(8), "a window record of format 1 cannot be read; this version writes 2"),
+        (b"", "a record of 0 bytes cannot be read"),
+        (b"\x01" + bytes(8) + b"x", "a record of 10 bytes cannot be read"),
+        (b"\x01" + bytes(8), "a record of format 1 cannot be read; this version writes 3"),
     ],
 )
 def test_a_foreign_changelog_is_refused(value: bytes, sentence: str) -> None:
