@@ -85,6 +85,22 @@ MESSAGES = (
         "Executors write it, with the key and to the partition number of the command.",
         "command_id",
     ),
+    Message(
+        "reevaluations",
+        "reevaluation",
+        "send",
+        "A stale decision that is asked about again",
+        f"{OUTPUT} Each has one answer, a successor or an exception, which names it in `caused_by`.",
+        "request_id",
+    ),
+    Message(
+        "context",
+        "context",
+        "receive",
+        "The present state of an entity",
+        "Systems of record write it, each change with a higher `version`; a null value removes the entity's.",
+        "entity",
+    ),
 )
 
 
@@ -186,8 +202,7 @@ def _message(message: Message, title: str) -> dict[str, Any]:
     if message.family in ("decision", "successor"):
         payload = {key: value for key, value in payload.items() if value is not None}
     example: dict[str, Any] = {"name": message.family, "payload": payload}
-    known = headers.of_topic(message.kind)
-    if known:
+    if message.kind in headers.TYPES:
         example["headers"] = _example_headers(message, payload)
     return {
         "name": message.family,
@@ -195,7 +210,7 @@ def _message(message: Message, title: str) -> dict[str, Any]:
         "summary": message.summary,
         "contentType": headers.JSON,
         "correlationId": {"$ref": f"#/components/correlationIds/{message.family}"},
-        "headers": _headers(message, known or headers.TRACE),
+        "headers": _headers(message, headers.of_topic(message.kind) or headers.TRACE),
         "payload": {"$ref": f"#/components/schemas/{title}"},
         "tags": [{"name": _direction(message)}],
         "bindings": {
@@ -227,15 +242,17 @@ def _headers(message: Message, known: tuple[headers.Header, ...]) -> dict[str, A
 
 def _example_headers(message: Message, payload: dict[str, Any]) -> dict[str, str]:
     found = {
-        headers.CE_ID: payload[message.id_field],
+        headers.CE_ID: payload["id" if message.kind == "successors" else message.id_field],
         headers.CE_SOURCE: payload.get("executor", "sluicegate/gate"),
         headers.CE_TYPE: headers.TYPES[message.kind],
         headers.CE_SPECVERSION: headers.SPEC_VERSION,
         headers.CE_SUBJECT: payload["entity"],
         headers.CONTENT_TYPE: headers.JSON,
     }
-    if message.kind in ("commands", "reviews"):
-        at = datetime.fromtimestamp(payload["deadline_ms"] / 1000, UTC)
+    ends = {"commands": "deadline_ms", "reviews": "deadline_ms"}
+    ends |= dict.fromkeys(("reevaluations", "successors"), "final_deadline_ms")
+    if message.kind in ends:
+        at = datetime.fromtimestamp(payload[ends[message.kind]] / 1000, UTC)
         found[headers.CE_EXPIRYTIME] = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if message.kind == "exceptions":
         source = payload["source"]

@@ -1,10 +1,11 @@
 """What must not change in a published schema within a major version, and whether it did.
 
-What others write (decisions, receipts, policies) must stay accepted: the schema of today takes everything that the
-released one took. What others read (commands, reviews, exceptions) must stay understood: the released schema takes
-everything that is written today. So one question answers both: does this schema refuse what that one takes? Added
-fields are welcome in both directions (readers ignore unknown fields, the gate carries them); removed ones in neither.
-An `x-extensible-enum` is an open list: readers accept unknown codes, and no code is ever removed from it.
+What others write (decisions, receipts, context, answers, policies) must stay accepted: the schema of today takes
+everything that the released one took. What others read (commands, reviews, exceptions, requests, questions) must stay
+understood: the released schema takes everything that is written today. So one question answers both: does this schema
+refuse what that one takes? Added fields are welcome in both directions (readers ignore unknown fields, the gate carries
+them); removed ones in neither. An `x-extensible-enum` is an open list: readers accept unknown codes, and no code is
+ever removed from it.
 """
 
 from __future__ import annotations

@@ -11,16 +11,38 @@ from schemas.command import Command
 from schemas.common import Source, Stages
 from schemas.decision import Decision, Successor
 from schemas.exception import ExceptionRecord
-from schemas.identifiers import action_digest, command_id, exception_id, review_id, root_digest
+from schemas.identifiers import (
+    action_digest,
+    command_id,
+    exception_id,
+    request_id,
+    review_id,
+    root_digest,
+    successor_id,
+)
 from schemas.receipt import Receipt
+from schemas.reevaluation import Answer, Attempt, Context, PresentContext, Question, Reevaluation
 from schemas.review import Review
 
 _OBSERVED_MS = 1_764_000_000_000
 _GATED_MS = _OBSERVED_MS + 163
 _DEADLINE_MS = _OBSERVED_MS + 600_000
 _ACTION = b'{"type":"invoice.post","amount":"1250.50"}'
+_ACTION_AGAIN = b'{"type":"invoice.post","amount":"1253.00"}'
 _STAGES = Stages(inference=120, producer=30, transport=4, queue=7, gate=2)
 _SOURCE = Source("sluicegate.decisions", 2, 9917)
+_FINAL_MS = _OBSERVED_MS + 1_800_000
+# looked at again after 700 s: the budget of 600 s is used up, and the rate card is another one by now
+_LATE_MS = _OBSERVED_MS + 700_000
+_FIRST_ATTEMPT = Attempt(
+    attempt=1,
+    observed_at_ms=_OBSERVED_MS,
+    gated_at_ms=_LATE_MS,
+    reason="stale.age",
+    policy="billing@3",
+    context_version=41,
+    context_version_seen=42,
+)
 
 DECISION = Decision(
     id="d-7f3a",
@@ -35,23 +57,82 @@ DECISION = Decision(
     currency="USD",
     model="rater@2026-11-01",
     proposer="rating-service",
+    context_version=41,
     reversible=True,
     segment="fleet-2",
     attributes={"vendor": "1"},
 )
-SUCCESSOR = Successor(
-    id="d-7f3a~2",
+REEVALUATION = Reevaluation(
+    request_id=request_id(_SOURCE.topic, _SOURCE.partition, _SOURCE.offset),
+    kind="disposition",
+    decision_id=DECISION.id,
+    root_id=DECISION.id,
     workflow="billing",
     entity="acct-17",
-    action=Raw(_ACTION),
-    observed_at_ms=_OBSERVED_MS + 700_000,
-    root_id="d-7f3a",
+    reason="stale.age",
+    detail="observed 700000 ms ago; the budget is 600000 ms",
+    attempt=1,
+    attempts=[_FIRST_ATTEMPT],
+    first_observed_at_ms=_OBSERVED_MS,
+    final_deadline_ms=_FINAL_MS,
+    gated_at_ms=_LATE_MS,
+    age_ms=700_000,
+    budget_ms=600_000,
+    stages_ms=Stages(inference=120, producer=30, transport=4, queue=699_844, gate=2),
+    policy="billing@3",
+    value_minor=125_050,
+    currency="USD",
+    segment="fleet-2",
+    decision=Raw(encode(DECISION)),
+    caused_by=None,
+    source=_SOURCE,
+)
+CONTEXT = Context(entity="acct-17", version=42, at_ms=_OBSERVED_MS + 300_000, state={"rate_card": "2019-02"})
+QUESTION = Question(
+    id=successor_id(REEVALUATION.root_id, 2),
+    root_id=REEVALUATION.root_id,
+    attempt=2,
+    workflow="billing",
+    entity="acct-17",
+    reason=REEVALUATION.reason,
+    deadline_ms=_LATE_MS + 2_000,
+    final_deadline_ms=_FINAL_MS,
+    decision=REEVALUATION.decision,
+    context=PresentContext(CONTEXT.version, CONTEXT.at_ms, Raw(encode(CONTEXT.state))),
+)
+ANSWER = Answer(
+    action=Raw(_ACTION_AGAIN),
+    observed_at_ms=_LATE_MS + 8,
+    decided_at_ms=_LATE_MS + 31,
+    confidence=0.95,
+    value_minor=125_300,
+    currency="USD",
+    model="rater@2026-11-01",
+    reversible=True,
+)
+SUCCESSOR = Successor(
+    id=QUESTION.id,
+    workflow="billing",
+    entity="acct-17",
+    action=Raw(_ACTION_AGAIN),
+    observed_at_ms=_LATE_MS + 8,
+    decided_at_ms=_LATE_MS + 31,
+    confidence=0.95,
+    value_minor=125_300,
+    currency="USD",
+    model="rater@2026-11-01",
+    proposer="rating-service",
+    context_version=CONTEXT.version,
+    reversible=True,
+    segment="fleet-2",
+    root_id=REEVALUATION.root_id,
     attempt=2,
     first_observed_at_ms=_OBSERVED_MS,
-    final_deadline_ms=_OBSERVED_MS + 1_800_000,
-    cause="stale.age",
+    final_deadline_ms=_FINAL_MS,
+    cause=REEVALUATION.reason,
     source=_SOURCE,
     caused_by=Source("sluicegate.reevaluations", 2, 41),
+    attempts=REEVALUATION.attempts,
 )
 COMMAND = Command(
     command_id=command_id(root_digest("d-7f3a")),
@@ -152,4 +233,8 @@ EXAMPLES: dict[str, Struct] = {
     "review": REVIEW,
     "exception": EXCEPTION,
     "receipt": RECEIPT,
+    "reevaluation": REEVALUATION,
+    "context": CONTEXT,
+    "question": QUESTION,
+    "answer": ANSWER,
 }

@@ -2,7 +2,8 @@
 
 python -m schemas.generate             writes what the Structs say
 python -m schemas.generate --check     fails when a file is not current, or when a change breaks who relies on a release
-python -m schemas.generate --release   makes what is there the version that later changes are held against
+python -m schemas.generate --release   makes what is there the version that later changes are held against; with the
+                                       names of families behind it, only those
 
 The released version stands in `schemas/released/`, in the tree: so a clone without tags can be checked, and a change of
 what was promised is seen in review. A breaking change is not released: it needs a family of its own, with the next
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,8 @@ def _bodies(families: list[str], ref_template: str) -> dict[str, dict[str, Any]]
         elif name == "exception":
             for field in ("reason", "first_reason"):
                 body["properties"][field][OPEN_LIST] = list(EXCEPTION_REASONS)
+        elif name in ("reevaluation", "question"):
+            body["properties"]["reason"][OPEN_LIST] = [one for one in EXCEPTION_REASONS if one.startswith("stale.")]
     return bodies
 
 
@@ -125,15 +128,18 @@ def main(check: bool) -> int:
     return 0
 
 
-def release() -> int:
-    """Writes `released/` unless that would break a promise; the exit code."""
+def release(names: Sequence[str] = ()) -> int:
+    """Writes `released/`, of these families or of all, unless that would break a promise; the exit code."""
+    if unknown := sorted(set(names) - set(FAMILIES)):
+        print(f"not released: there is no family {', '.join(unknown)}; there are {', '.join(FAMILIES)}")
+        return 2
     if broken := broken_promises():
         print("not released, for these changes break programs that rely on what is:", *broken, sep="\n  ")
         return 1
     RELEASED.mkdir(exist_ok=True)
-    for name in FAMILIES:
+    for name in names or FAMILIES:
         (RELEASED / f"{name}.schema.json").write_text(rendered(schema_of(name)))
-    print(f"schemas/released: {len(FAMILIES)} schemas")
+    print(f"schemas/released: {len(names or FAMILIES)} schemas")
     return 0
 
 
@@ -142,4 +148,6 @@ def _read(file: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(release() if "--release" in sys.argv[1:] else main(check="--check" in sys.argv[1:]))
+    if sys.argv[1:2] == ["--release"]:
+        sys.exit(release(sys.argv[2:]))
+    sys.exit(main(check="--check" in sys.argv[1:]))

@@ -69,13 +69,20 @@ class Header:
 
 CLOUDEVENTS: tuple[Header, ...] = (
     Header(
-        CE_ID, "the record's own id: command_id, review_id, exception_id or request_id; of a receipt its command_id"
+        CE_ID,
+        "the record's own id: command_id, review_id, exception_id, request_id, a successor's id; of a receipt its "
+        "command_id",
     ),
     Header(CE_SOURCE, "a URI reference of what wrote the record; with `ce_id` and `ce_type` it names the event"),
     Header(CE_TYPE, "the family of the record and the version of its contract"),
     Header(CE_SPECVERSION, "the version of CloudEvents, 1.0"),
     Header(CE_SUBJECT, "the entity", always=False),
-    Header(CE_EXPIRYTIME, "RFC 3339 time of `deadline_ms`: at it, acting or answering is too late", always=False),
+    Header(
+        CE_EXPIRYTIME,
+        "RFC 3339 time of `deadline_ms`, of requests and successors `final_deadline_ms`: at it, acting or answering is "
+        "too late",
+        always=False,
+    ),
     Header(CONTENT_TYPE, "application/json"),
 )
 TRACE: tuple[Header, ...] = (

@@ -15,9 +15,27 @@ import pytest
 from schemas import headers
 from schemas.asyncapi import MESSAGES, Message
 from schemas.decision import Decision
-from schemas.examples import COMMAND, DECISION, EXAMPLES, EXCEPTION, REVIEW
+from schemas.examples import (
+    ANSWER,
+    COMMAND,
+    DECISION,
+    EXAMPLES,
+    EXCEPTION,
+    QUESTION,
+    REEVALUATION,
+    REVIEW,
+    SUCCESSOR,
+)
 from schemas.generate import FAMILIES, FOLDER
-from schemas.identifiers import action_digest, command_id, exception_id, review_id, root_digest
+from schemas.identifiers import (
+    action_digest,
+    command_id,
+    exception_id,
+    request_id,
+    review_id,
+    root_digest,
+    successor_id,
+)
 from schemas.topics import BY_KIND
 
 OFFICIAL = jsonschema.Draft7Validator(
@@ -64,7 +82,9 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 def test_every_record_with_a_topic_is_in_it_once() -> None:
-    assert [message.family for message in MESSAGES] == [name for name in FAMILIES if name != "policy"]
+    """A question and its answer have none: they are what an evaluator hears and says over HTTP."""
+    elsewhere = ("policy", "question", "answer")
+    assert [message.family for message in MESSAGES] == [name for name in FAMILIES if name not in elsewhere]
     assert set(DOCUMENT["channels"]) == {message.kind for message in MESSAGES}
     assert {message.kind for message in MESSAGES} <= set(BY_KIND)
 
@@ -75,9 +95,11 @@ def test_sluicegate_sends_its_dispositions_and_receives_what_others_write() -> N
         "receiveDecisions": "receive",
         "receiveSuccessors": "receive",
         "receiveReceipts": "receive",
+        "receiveContext": "receive",
         "sendCommands": "send",
         "sendReviews": "send",
         "sendExceptions": "send",
+        "sendReevaluations": "send",
     }
     assert DOCUMENT["operations"]["sendCommands"]["reply"]["channel"] == {"$ref": "#/channels/receipts"}
 
@@ -90,7 +112,11 @@ def test_a_channel_is_the_topic(message: Message) -> None:
     settings = BY_KIND[message.kind].settings
     assert configuration["message.timestamp.type"] == "LogAppendTime"
     assert str(configuration["max.message.bytes"]) == settings["max.message.bytes"].value
-    assert str(configuration["retention.ms"]) == settings["retention.ms"].value
+    assert configuration["cleanup.policy"] == [settings["cleanup.policy"].value]
+    if message.kind == "context":
+        assert "retention.ms" not in configuration, "compacted: the present state is never too old to be kept"
+    else:
+        assert str(configuration["retention.ms"]) == settings["retention.ms"].value
 
 
 @EACH_MESSAGE
@@ -145,3 +171,19 @@ def test_the_identifiers_of_the_examples_can_be_computed_again() -> None:
     assert EXCEPTION.exception_id == exception_id(*where, EXCEPTION.reason)
     assert REVIEW.action_digest == action_digest(bytes(DECISION.action))
     assert msgspec.json.decode(REVIEW.decision, type=Decision) == DECISION
+
+
+def test_the_examples_of_a_re_evaluation_are_one_story() -> None:
+    """A stale decision, the request, the question, the answer, and the successor that it becomes."""
+    where = (REEVALUATION.source.topic, REEVALUATION.source.partition, REEVALUATION.source.offset)
+    assert REEVALUATION.request_id == request_id(*where)
+    assert msgspec.json.decode(REEVALUATION.decision, type=Decision) == DECISION
+    assert REEVALUATION.attempts[-1].attempt == REEVALUATION.attempt
+    stages_ms = msgspec.to_builtins(REEVALUATION.stages_ms)
+    assert sum(stages_ms.values()) == REEVALUATION.age_ms
+    assert QUESTION.id == SUCCESSOR.id == successor_id(REEVALUATION.root_id, REEVALUATION.attempt + 1)
+    assert QUESTION.context is not None and QUESTION.context.version == SUCCESSOR.context_version
+    assert ANSWER.action == SUCCESSOR.action and ANSWER.observed_at_ms == SUCCESSOR.observed_at_ms
+    assert SUCCESSOR.cause == REEVALUATION.reason and SUCCESSOR.attempts == REEVALUATION.attempts
+    assert SUCCESSOR.final_deadline_ms == REEVALUATION.final_deadline_ms
+    assert SUCCESSOR.caused_by is not None and SUCCESSOR.caused_by.topic == "sluicegate.reevaluations"

@@ -235,3 +235,16 @@ def test_what_is_new_since_the_release_is_free_to_change_until_the_next(released
     assert generate.main(check=True) == 0
     assert generate.release() == 0
     assert json.loads((released / "receipt.schema.json").read_text()) == schema_of("receipt")
+
+
+def test_a_new_family_is_released_alone(released: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What changed in the others is not promised with it."""
+    (released / "receipt.schema.json").unlink()
+    edit(released / "review.schema.json", lambda schema: schema["properties"].pop("queue"))
+    edit(released / "review.schema.json", lambda schema: schema["required"].remove("queue"))
+    before = (released / "review.schema.json").read_text()
+    assert generate.release(["receipt"]) == 0
+    assert json.loads((released / "receipt.schema.json").read_text()) == schema_of("receipt")
+    assert (released / "review.schema.json").read_text() == before
+    assert generate.release(["recept"]) == 2
+    assert "there is no family recept" in capsys.readouterr().out

@@ -144,6 +144,52 @@ EXAMPLES["successor"] = {
     "source": SOURCE,
     "caused_by": SOURCE,
 }
+_ATTEMPT = {
+    "attempt": 1,
+    "observed_at_ms": 1764000000000,
+    "gated_at_ms": 1764000700000,
+    "reason": "stale.age",
+    "policy": "billing@3",
+}
+EXAMPLES["reevaluation"] = {
+    "request_id": "q-2-0123456789abcdef0123456789abcdef",
+    "kind": "disposition",
+    "decision_id": "d-7f3a",
+    "root_id": "d-7f3a",
+    "workflow": "billing",
+    "entity": "acct-17",
+    "reason": "stale.age",
+    "detail": "observed 700000 ms ago; the budget is 600000 ms",
+    "attempt": 1,
+    "attempts": [_ATTEMPT],
+    "first_observed_at_ms": 1764000000000,
+    "final_deadline_ms": 1764001800000,
+    "gated_at_ms": 1764000700000,
+    "age_ms": 700000,
+    "budget_ms": 600000,
+    "stages_ms": STAGES,
+    "policy": "billing@3",
+    "value_minor": 125050,
+    "currency": "USD",
+    "segment": None,
+    "decision": EXAMPLES["decision"],
+    "caused_by": None,
+    "source": SOURCE,
+}
+EXAMPLES["context"] = {"entity": "acct-17", "version": 42, "at_ms": 0, "state": {"rate_card": "2019-02"}}
+EXAMPLES["question"] = {
+    "id": "d-7f3a~2",
+    "root_id": "d-7f3a",
+    "attempt": 2,
+    "workflow": "billing",
+    "entity": "acct-17",
+    "reason": "stale.age",
+    "deadline_ms": 1764000702000,
+    "final_deadline_ms": 1764001800000,
+    "decision": EXAMPLES["decision"],
+    "context": {"version": 42, "at_ms": 0, "state": {"rate_card": "2019-02"}},
+}
+EXAMPLES["answer"] = {"action": {"type": "invoice.post"}, "observed_at_ms": 1764000700008, "confidence": 0.95}
 EXAMPLES["policy"] = {
     "workflow": "billing",
     "version": 3,
@@ -205,6 +251,16 @@ def test_a_receipt_of_what_was_never_started_says_less_and_another_status_is_non
         del expired[field]
     assert validator("receipt").is_valid(expired)
     assert not validator("receipt").is_valid({**expired, "status": "done"})
+
+
+def test_an_evaluator_may_decline_repeat_what_it_was_asked_and_say_more() -> None:
+    answer = validator("answer")
+    assert answer.is_valid({"decline": "the invoice was paid meanwhile"})
+    assert answer.is_valid({**EXAMPLES["answer"], "id": "d-7f3a~2", "entity": "acct-17", "took_ms": 31})
+    for wrong in ({"decline": ""}, {"observed_at_ms": "now"}, {"confidence": 2}):
+        assert not answer.is_valid({**EXAMPLES["answer"], **wrong})
+    entity = EXAMPLES["question"] | {"context": None}
+    assert validator("question").is_valid(entity), "an entity without context"
 
 
 def test_what_the_gate_accepts_its_schema_accepts() -> None:
