@@ -64,7 +64,7 @@ release-schemas: $(VENV)/.runtime ## make today's schemas the ones that later ch
 lock: $(VENV)/bin/python ## resolve the two lock files anew (needs the network)
 	@$(PIP) uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml build.in -o requirements.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --extra plots --group dev -c requirements.lock -o requirements-dev.lock
 
 clean: ## remove .venv, caches and data of local brokers
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage data run
