@@ -26,6 +26,10 @@ class GateStage:
         self._headers = headers
         self._memory = Memory(Window(ids_max))
 
+    @property
+    def waits_for(self) -> str | None:
+        return None
+
     def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
         self._memory.restore(changelog, now_ms)
 
@@ -43,7 +47,7 @@ class GateStage:
 def role(group: str, policies: Snapshot, ids_max: int = IDS_MAX, cloudevents: bool = True) -> Role:
     """The gate's role: both input topics, a window per partition number."""
     headers = HeaderSettings(group, cloudevents)
-    return Role(NAME, group, ("decisions", "successors"), lambda: GateStage(policies, ids_max, headers))
+    return Role(NAME, group, ("decisions", "successors"), lambda number: GateStage(policies, ids_max, headers))
 
 
 def wire(app: Any, worker: Worker, lanes: Lanes) -> None:

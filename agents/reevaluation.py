@@ -7,12 +7,15 @@ else: the questions are asked again, with the same ids.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from schemas.decision import Successor
 from schemas.reevaluation import PresentContext
-from streams.batch import Fetched, Refused, Sent
+from streams.batch import Fetched, Output, Refused, Sent
 from streams.headers import HeaderSettings
+from streams.metrics import only_counts
 from streams.path import Snapshot
 from streams.reevaluation import (
     FAILED,
@@ -73,6 +76,11 @@ class ReevaluationStage:
         self._headers = headers
         self._heard: dict[int, Heard | Refused] = {}  # by offset
 
+    @property
+    def waits_for(self) -> str | None:
+        """An evaluator that is slow or away holds back its questions, not the partition: each has its own end."""
+        return None
+
     def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
         """Nothing to remember: a question is known by its offset."""
 
@@ -106,26 +114,29 @@ class ReevaluationStage:
     def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
         """A successor or an exception for each request, in order."""
         records: list[Sent] = []
+        counts: Counter[tuple[str, Output, str]] = Counter()
         earliest_ms: int | None = None
         for batch in fetched:
             for index, offset in enumerate(batch.offsets):
                 made = self._answer(self._heard[offset], now_ms)
                 if isinstance(made, Refused):
-                    records.append(sent_exception(batch, index, made, self._policies, now_ms, self._headers))
-                    continue
-                records.append(made[0])
-                earliest_ms = made[1] if earliest_ms is None else min(earliest_ms, made[1])
-        return Batch(records, {}, earliest_ms)
+                    sent, workflow = sent_exception(batch, index, made, self._policies, now_ms, self._headers)
+                    counts[workflow, sent.output, made.reason] += 1
+                else:
+                    sent = sent_successor(*made, self._headers)
+                    counts[made[1].workflow, sent.output, made[1].cause] += 1
+                    ends_ms = made[1].final_deadline_ms
+                    earliest_ms = ends_ms if earliest_ms is None else min(earliest_ms, ends_ms)
+                records.append(sent)
+        return Batch(records, {}, earliest_ms, only_counts(counts))
 
-    def _answer(self, heard: Heard | Refused, now_ms: int) -> tuple[Sent, int] | Refused:
+    def _answer(self, heard: Heard | Refused, now_ms: int) -> tuple[Pending, Successor] | Refused:
         if isinstance(heard, Refused):
             return heard
         if isinstance(heard.said, Unanswered):
             return Refused(TIMEOUT if heard.said.late else FAILED, str(heard.said))
         made = successor(heard.asked, heard.said, heard.context_version, now_ms)
-        if isinstance(made, Refused):
-            return made
-        return sent_successor(heard.asked, made, self._headers), made.final_deadline_ms
+        return made if isinstance(made, Refused) else (heard.asked, made)
 
 
 def role(
@@ -142,7 +153,7 @@ def role(
         NAME,
         group,
         ("reevaluations",),
-        lambda: ReevaluationStage(policies, evaluators, contexts, clock_ms, headers),
+        lambda number: ReevaluationStage(policies, evaluators, contexts, clock_ms, headers),
         BATCH_RECORDS_MAX,
     )
 

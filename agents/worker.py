@@ -15,18 +15,19 @@ from pathlib import Path
 
 import structlog
 
-from agents import gate
-from streams.errors import SluicegateError
+from agents import gate, reevaluation
+from streams.errors import ConfigurationError, SluicegateError
 from streams.runtime import logs, policies, topics
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
-from streams.runtime.process import work
+from streams.runtime.evaluators import Evaluators
+from streams.runtime.process import clock_ms, work
 from streams.runtime.settings import Kafka, Worker
 from streams.window import IDS_MAX
 
 log = structlog.get_logger()
 
-ROLES = (gate.NAME,)
+ROLES = (gate.NAME, reevaluation.NAME)
 NAMES_MAX = 50  # in one line of the log
 
 
@@ -49,12 +50,22 @@ async def _run(given: argparse.Namespace) -> None:
     found = await topics.require(kafka.bootstrap, kafka.prefix)
     for warning in found.warnings:
         logs.warn(warning)
-    role = gate.role(given.group, snapshot, given.window_ids, not given.no_cloudevents)
     names = [policy.name for policy in snapshot.by_index]
     log.info("policies loaded", count=len(names), policies=names[:NAMES_MAX])
     meter = Meter(Board.given(), list(snapshot.by_workflow))
     meter.budgets(snapshot)
-    await work(Worker(kafka, role, given.data, found.partitions), gate.wire, meter)
+    given.data.mkdir(parents=True, exist_ok=True)
+    if given.role == gate.NAME:
+        role = gate.role(given.group, snapshot, given.window_ids, not given.no_cloudevents)
+        await work(Worker(kafka, role, given.data, found.partitions), gate.wire, meter)
+        return
+    evaluators = Evaluators(snapshot)
+    if wrong := await evaluators.check():
+        raise ConfigurationError("the evaluators cannot be used:\n" + "\n".join(f"  {one}" for one in wrong))
+    role = reevaluation.role(
+        given.group, snapshot, evaluators, lambda entity: None, clock_ms, not given.no_cloudevents
+    )
+    await work(Worker(kafka, role, given.data, found.partitions), reevaluation.wire, meter)
 
 
 def _end_with_the_supervisor() -> None:

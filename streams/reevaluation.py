@@ -194,8 +194,8 @@ def sent_exception(
     policies: Mapping[str, Policy],
     now_ms: int,
     settings: HeaderSettings,
-) -> Sent:
-    """The ending of the request in this record: a followup of its root's disposition, with the whole history."""
+) -> tuple[Sent, str]:
+    """The ending of the request in this record, a followup with the whole history; and its workflow."""
     request = _decode_request(fetched.values[index] or b"")
     decision = _decode_decision(bytes(request.decision))
     policy, text = policies.get(request.workflow), bytes(request.decision)
@@ -232,7 +232,7 @@ def sent_exception(
     )
     own = answer_headers("exceptions", ended.exception_id, request.entity, None, came, settings)
     letter = dead_letter_of(request.source, request.attempt, STAGE, refused, came, settings)
-    return Sent("exceptions", fetched.keys[index], _encode(ended), own + letter)
+    return Sent("exceptions", fetched.keys[index], _encode(ended), own + letter), request.workflow
 
 
 def _came(fetched: Fetched, index: int) -> Came:

@@ -14,12 +14,14 @@ from agents.cli.client import quiet_client_logs
 from agents.cli.options import bootstrap_option, prefix_option
 from agents.supervisor import Child, supervise
 from streams.errors import ConfigurationError
+from streams.path import Snapshot
 from streams.runtime import logs, policies, topics
 from streams.runtime.metrics_board import Board
 from streams.runtime.metrics_http import Exporter, Watched
 from streams.window import IDS_MAX
 
-ROLES = ("gate",)
+ROLES = ("gate", "reevaluation")
+ALL = "all"
 METRICS_PORT = 9464  # where exporters of applications are looked for
 
 
@@ -41,7 +43,13 @@ owner of the partition does: kill it as you like, nothing is lost and nothing is
 )
 @bootstrap_option
 @prefix_option
-@click.option("--roles", default="gate", show_default=True, help="What this worker does: gate.")
+@click.option(
+    "--roles",
+    default=ALL,
+    show_default=True,
+    help="What this worker does, separated by commas: gate; reevaluation (asks the evaluators). all: what the policies "
+    "need. Each is a process of its own.",
+)
 @click.option(
     "--policies",
     "folder",
@@ -111,9 +119,9 @@ def worker(
     log_format: str,
 ) -> None:
     """Run the gate: every decision becomes a command, a review or an exception, exactly once."""
-    wanted = _roles(roles, group)
     # what would refuse every child's start is said once, here
-    policies.load(folder)
+    snapshot = policies.load(folder)
+    wanted = _roles(roles, group, snapshot)
     watched = [Watched(role, Board.make()) for role in wanted]
     with Exporter(metrics_host, metrics_port, watched) if metrics_port else nullcontext():
         quiet_client_logs()
@@ -129,7 +137,7 @@ def worker(
                         f"--prefix={prefix}",
                         f"--group={group or prefix + role}",
                         f"--policies={folder}",
-                        f"--data={data or scratch}",
+                        f"--data={(data or Path(scratch)) / role}",
                         f"--window-ids={window_ids}",
                         f"--log-format={log_format}",
                         *([] if cloudevents else ["--no-cloudevents"]),
@@ -142,13 +150,20 @@ def worker(
     sys.exit(code)
 
 
-def _roles(roles: str, group: str | None) -> list[str]:
+def _roles(roles: str, group: str | None, snapshot: Snapshot) -> list[str]:
+    """The roles that were asked for. Raises ConfigurationError."""
     wanted = [role.strip() for role in roles.split(",") if role.strip()]
+    if wanted == [ALL]:
+        asked = any(policy.evaluator is not None for policy in snapshot.by_index)
+        wanted = [role for role in ROLES if role != "reevaluation" or asked]
+    expected = ", ".join((ALL, *ROLES))
     if not wanted:
-        raise ConfigurationError(f"--roles: found nothing, expected {', '.join(ROLES)}")
+        raise ConfigurationError(f"--roles: found nothing, expected {expected}")
     for role in wanted:
         if role not in ROLES:
-            raise ConfigurationError(f"--roles: found {role!r}, expected {', '.join(ROLES)}")
+            raise ConfigurationError(f"--roles: found {role!r}, expected {expected}")
+    if len(set(wanted)) < len(wanted):
+        raise ConfigurationError(f"--roles: {roles!r} names a role twice; start more workers to share its partitions")
     if group and len(wanted) != 1:
         raise ConfigurationError("--group names the group of one role; give one role with it")
     return wanted

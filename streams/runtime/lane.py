@@ -19,21 +19,20 @@ from typing import Literal, Protocol
 import structlog
 from aiokafka import TopicPartition
 
-from streams.batch import OUTPUTS, Fetched
+from streams.batch import OUTPUTS
 from streams.errors import PromiseBroken
 from streams.runtime.delivered import Delivered
 from streams.runtime.failpoints import reach
 from streams.runtime.lookup import Lookup
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
+from streams.runtime.preparing import prepared
 from streams.runtime.settings import (
     BATCH_BYTES_MAX,
     FAILURES_MAX,
     HAND_OVER_S,
     PENDING_BYTES_MAX,
     PENDING_RECORDS_MAX,
-    PREPARE_S,
-    PROGRESS_S,
     RETRY_S,
     Worker,
 )
@@ -207,7 +206,7 @@ class Lane:
         await reach("hand_over_with_producer")
         committed = await self._lookup.committed(role.group, self.partitions)
         changelog = await self._lookup.changelog(role.name, self.number)
-        stage = role.new_stage()
+        stage = role.new_stage(self.number)
         try:
             for name, partition in zip(role.inputs, self.partitions, strict=True):
                 if partition not in committed and (kept := changelog.get(_OFFSETS + name)) is not None:
@@ -266,18 +265,9 @@ class Lane:
             self._changed.set()
         return taken
 
-    async def _prepare(self, stage: Stage, fetched: Sequence[Fetched]) -> None:
-        """While the stage waits for others, that is progress: each of its waits has a bound of its own."""
-        preparing = asyncio.ensure_future(stage.prepare(fetched))
-        try:
-            async with asyncio.timeout(PREPARE_S):
-                while not (await asyncio.wait((preparing,), timeout=PROGRESS_S))[0]:
-                    self.progress += 1
-        except TimeoutError as error:
-            raise Failed(f"what the batch waits for took longer than {PREPARE_S:.0f} s") from error
-        finally:
-            preparing.cancel()
-        await preparing
+    def _waits(self, dependency: str | None) -> None:
+        self.waits_for = dependency
+        self.progress += 1
 
     async def _transact(self, transactions: Transactions, stage: Stage, taken: Sequence[Delivered]) -> None:
         for delivered in taken:
@@ -288,7 +278,7 @@ class Lane:
                 )
         self._taken_ms = min(delivered.came_ms for delivered in taken)
         fetched = [delivered.fetched for delivered in taken]
-        await self._prepare(stage, fetched)
+        await prepared(stage, fetched, self._waits)
         started_s = time.perf_counter()
         batch = stage.decide(fetched, self._clock_ms())
         decided_s = time.perf_counter()

@@ -74,7 +74,7 @@ class Lanes:
 
     async def release(self) -> None:
         """Ends all lanes: each may finish the transaction it is in, within `RELEASE_S`; then it is left as it is."""
-        tasks = list(self._tasks.values())
+        tasks, numbers = list(self._tasks.values()), list(self._lanes)
         for lane in self._lanes.values():
             lane.finish()
         self.assigned = False
@@ -85,6 +85,8 @@ class Lanes:
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        for number in numbers:
+            self.worker.role.released(number)
 
     def wanted(self) -> set[TopicPartition]:
         """The partitions to fetch from now."""

@@ -59,8 +59,9 @@ class Role:
     name: str
     group: str
     inputs: tuple[Input, ...]
-    new_stage: Callable[[], Stage]
+    new_stage: Callable[[int], Stage]  # for a partition number, at each hand-over
     batch_records_max: int = BATCH_RECORDS_MAX  # of one fetch and of one transaction
+    released: Callable[[int], None] = lambda number: None  # hears when a partition number is not ours any more
 
     def transactional_id(self, kafka: Kafka, number: int) -> str:
         """The id that fences: whoever initialises it last owns partition `number` of this role.

@@ -30,6 +30,10 @@ class Batch(NamedTuple):
 class Stage(Protocol):
     """The memory and judgement of one partition number. One task at a time uses it; `restore` and `decide` are pure."""
 
+    @property
+    def waits_for(self) -> str | None:
+        """What `prepare` waits for, where that keeps the partition from being ready: a dependency, by name."""
+
     def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
         """Takes over what an earlier owner committed. Called once, before the first batch."""
 

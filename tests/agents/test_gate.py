@@ -63,7 +63,7 @@ def test_a_batch_without_new_ids_changes_nothing(stage: GateStage) -> None:
 def test_the_role_reads_both_inputs_and_a_partition_number_has_its_own_memory(tmp_path: Path) -> None:
     gate = role("g", policies.load(write_policies(tmp_path)))
     assert (gate.name, gate.inputs) == ("gate", ("decisions", "successors"))
-    first, second = gate.new_stage(), gate.new_stage()
+    first, second = gate.new_stage(0), gate.new_stage(0)
     first.decide([fetched("a")], NOW_MS)
     assert second.decide([fetched("a")], NOW_MS).records[0].output == "commands"
 

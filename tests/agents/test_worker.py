@@ -86,9 +86,9 @@ def left_of(*groups: int) -> list[int]:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--roles", "gates"], "sluicegate: --roles: found 'gates', expected gate"),
+        (["--roles", "gates"], "sluicegate: --roles: found 'gates', expected all, gate, reevaluation"),
         (["--roles", "gate,gate", "--group", "g"], "sluicegate: --group names the group of one role"),
-        (["--roles", ""], "sluicegate: --roles: found nothing, expected gate"),
+        (["--roles", ""], "sluicegate: --roles: found nothing, expected all, gate, reevaluation"),
     ],
 )
 def test_roles_and_groups_that_do_not_fit_are_refused(tmp_path: Path, options: list[str], line: str) -> None:

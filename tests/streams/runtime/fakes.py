@@ -35,6 +35,13 @@ class EchoStage:
     def __init__(self, world: World) -> None:
         self._world = world
 
+    @property
+    def waits_for(self) -> str | None:
+        return None
+
+    async def prepare(self, fetched: Sequence[Fetched]) -> None:
+        """Nothing to wait for."""
+
     def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
         self._world.did("restore", dict(changelog))
 
@@ -59,7 +66,7 @@ class World:
         self.raising: dict[str, list[BaseException]] = {}  # by what is done: the next of them is raised
         self.hold: asyncio.Event | None = None  # a commit waits for it
         self.changed = asyncio.Event()
-        role = Role("gate", "g", ("decisions", "successors"), lambda: EchoStage(self))
+        role = Role("gate", "g", ("decisions", "successors"), lambda number: EchoStage(self))
         self.worker = Worker(Kafka("b:1", "t."), role, Path("unused"), 1)
 
     def did(self, *what: Any) -> None:

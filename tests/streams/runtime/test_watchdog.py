@@ -45,7 +45,7 @@ class FakeLanes:
     def __init__(self, *lanes: FakeLane) -> None:
         self.lanes = lanes
         self.assigned = True
-        role = Role("gate", "g", ("decisions", "successors"), lambda: EchoStage(World()))
+        role = Role("gate", "g", ("decisions", "successors"), lambda number: EchoStage(World()))
         self.worker = Worker(Kafka("b:1", "t."), role, Path("unused"), 1)
 
     def __iter__(self) -> Iterator[FakeLane]:
