@@ -26,17 +26,17 @@ SLUICEGATE = (sys.executable, "-c", "from agents.cli.main import main; main()")
 class Process:
     """One worker process, started without its supervisor so that a test decides what comes after its death."""
 
-    def __init__(self, fleet: Fleet, name: str, failpoints: str = "") -> None:
+    def __init__(self, fleet: Fleet, name: str, failpoints: str = "", role: str = "gate") -> None:
         self.log = fleet.folder / f"{name}.log"
         scratch = fleet.folder / f"{name}.data"
         scratch.mkdir()
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "agents.worker", "gate"),
+                    *(sys.executable, "-m", "agents.worker", role),
                     f"--bootstrap={fleet.bootstrap}",
                     f"--prefix={fleet.prefix}",
-                    f"--group={fleet.group}",
+                    f"--group={fleet.prefix}{role}",
                     f"--policies={fleet.policies}",
                     f"--data={scratch}",
                 ],
@@ -75,8 +75,8 @@ class Fleet:
         self.processes: list[Process] = []
         asyncio.run(topics.apply(bootstrap, prefix, PARTITIONS))
 
-    def start(self, failpoints: str = "") -> Process:
-        process = Process(self, f"worker-{len(self.processes)}", failpoints)
+    def start(self, failpoints: str = "", role: str = "gate") -> Process:
+        process = Process(self, f"worker-{len(self.processes)}-{role}", failpoints, role)
         self.processes.append(process)
         return process
 
@@ -107,6 +107,16 @@ class Fleet:
 
     def audit(self) -> dict[str, object]:
         """The verdict over whole topics: with no group, so every input has to be answered."""
+        code, said = self._audit()
+        verdict: dict[str, object] = json.loads(said)
+        assert code == 0, f"audit exit {code}: {json.dumps(verdict, indent=1)[:4000]}"
+        return verdict
+
+    def is_content(self) -> bool:
+        """Whether everything has its answer, also what was asked again."""
+        return self._audit()[0] == 0
+
+    def _audit(self) -> tuple[int, str]:
         done = subprocess.run(
             [*SLUICEGATE, "audit", "--bootstrap", self.bootstrap, "--prefix", self.prefix, "--output", "json"],
             capture_output=True,
@@ -114,9 +124,7 @@ class Fleet:
             timeout=300,
             check=False,
         )
-        verdict: dict[str, object] = json.loads(done.stdout)
-        assert done.returncode == 0, f"audit exit {done.returncode}: {json.dumps(verdict, indent=1)[:4000]}"
-        return verdict
+        return done.returncode, done.stdout
 
     def command_times_ms(self) -> list[int]:
         """When the broker appended each command, rising."""

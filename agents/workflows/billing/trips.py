@@ -28,7 +28,9 @@ class Trip:
     rate_code: str
     payment_type: str
     pickup_zone: str
+    dropoff_zone: str
     stored_offline: bool
+    started_at: datetime
     stopped_at: datetime
     duration_s: int
     distance_centimiles: int
@@ -60,7 +62,9 @@ def _trip(month: str, row: int, cells: dict[str, str]) -> Trip:
         rate_code=cells["rate_code_id"],
         payment_type=cells["payment_type"],
         pickup_zone=cells["pickup_location_id"],
+        dropoff_zone=cells["dropoff_location_id"],
         stored_offline=cells["store_and_fwd_flag"] == "Y",
+        started_at=started_at,
         stopped_at=stopped_at,
         duration_s=int((stopped_at - started_at).total_seconds()),
         distance_centimiles=hundredths(cells["trip_distance"]),
