@@ -1,0 +1,1 @@
+"""Latency budgets chosen from evidence: what the topics recorded, replayed through the same core."""
