@@ -16,14 +16,19 @@ from streams.batch import Row
 
 # the end of each stage but the last, in the order in which they happen
 TIMES = ("decided_at_ms", "sent_at_ms", "broker_time_ms", "read_ms")
+ALL_TIMES = ("observed_at_ms", *TIMES)  # as `clock_adjusted` names them
 ABSENT = -1
 
 
 class Measured(NamedTuple):
-    """The columns of what was measured: int64, `ages_ms` of shape (rows,), `stages_ms` of (5, rows), ABSENT as -1."""
+    """The columns of what was measured: int64, `ages_ms` of shape (rows,), `stages_ms` of (5, rows), ABSENT as -1.
+
+    `adjusted`: of how many rows each of ALL_TIMES had to be bounded.
+    """
 
     ages_ms: npt.NDArray[np.int64]
     stages_ms: npt.NDArray[np.int64]
+    adjusted: tuple[int, ...] = (0,) * len(ALL_TIMES)
 
 
 def measure(rows: Sequence[Row], gated_at_ms: int) -> Measured:
@@ -49,9 +54,10 @@ def measure(rows: Sequence[Row], gated_at_ms: int) -> Measured:
     )
     for row, age_ms, of_row in zip(rows, ages_ms.tolist(), spans, strict=True):
         row.age_ms, row.stages = age_ms, of_row
-    _name_adjusted(rows, (bounded != times) & ~absent)
+    adjusted = (bounded != times) & ~absent
+    _name_adjusted(rows, adjusted)
     stages[:-1][gone] = ABSENT
-    return Measured(ages_ms, stages)
+    return Measured(ages_ms, stages, tuple(adjusted.sum(axis=1).tolist()))
 
 
 def _times(rows: Sequence[Row]) -> npt.NDArray[np.int64]:
@@ -77,8 +83,7 @@ def _column(span: npt.NDArray[np.int64], gone: npt.NDArray[np.bool_]) -> list[in
 
 
 def _name_adjusted(rows: Sequence[Row], adjusted: npt.NDArray[np.bool_]) -> None:
-    names = ("observed_at_ms", *TIMES)
     for column in np.flatnonzero(adjusted.any(axis=0)).tolist():
         rows[column].clock_adjusted = tuple(
-            name for name, moved in zip(names, adjusted[:, column].tolist(), strict=True) if moved
+            name for name, moved in zip(ALL_TIMES, adjusted[:, column].tolist(), strict=True) if moved
         )

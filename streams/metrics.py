@@ -10,7 +10,7 @@ with the policies, the budget, is where the ratio of age to budget is 1.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from schemas.reasons import COMMAND_REASONS, EXCEPTION_REASONS, REVIEW_REASONS
 
 Kind = Literal["counter", "gauge", "histogram"]
 Merge = Literal["sum", "max", "min"]
+Answered = Literal["commands", "reviews", "exceptions", "reevaluations", "successors", "rejections"]
 Series = Mapping[tuple[str, tuple[str, ...]], NDArray[np.float64]]  # by family and labels
 Merged = dict[tuple[str, tuple[str, ...]], NDArray[np.float64]]  # the same, with the role as the first label
 
@@ -105,6 +106,47 @@ _ALL = (
         ("workflow",),
         RATIO_EDGES,
     ),
+    Family(
+        "clock_adjusted",
+        "counter",
+        "Decisions with a time that had to be bounded since it was out of order, by that time: some clock is wrong.",
+        ("time",),
+    ),
+    Family(
+        "broker_clock_offset_seconds",
+        "gauge",
+        "The least time between the broker's time of a record and our reading of it, in the last batch: the way and "
+        "the wait, plus our clock minus the broker's. Negative: our clock is behind.",
+        ("partition",),
+        merge="min",
+    ),
+    Family(
+        "evaluator_calls",
+        "counter",
+        "Questions to evaluators by how they ended: answered, failed, timeout, breaker_open (not asked).",
+        ("workflow", "result"),
+    ),
+    Family("context_entities", "gauge", "Entities whose present context is known.", ("partition",), merge="max"),
+    Family("context_refused", "counter", "Records of the topic context that were refused, by reason.", ("reason",)),
+    Family(
+        "context_not_kept",
+        "counter",
+        "Records of the topic context for which there was no room: decisions about their entities are stale.context.",
+    ),
+    Family(
+        "actuation_allowance_seconds",
+        "gauge",
+        "What is kept back for executors where receipts measure it; of this worker's partitions the longest.",
+        ("workflow",),
+        merge="max",
+    ),
+    Family(
+        "measured_receipts",
+        "counter",
+        "Receipts read for the allowance: counted, skewed (started before the issue by the executor's clock: as 0), "
+        "not_measured, repeated, unreadable, out_of_order.",
+        ("result",),
+    ),
     Family("batch_records", "histogram", "Input records of one committed transaction.", (), SIZE_EDGES),
     Family("decide_seconds", "histogram", "Time of the pure path for one committed batch.", (), WORK_EDGES_S),
     Family("transaction_seconds", "histogram", "Begin to commit of one committed transaction.", (), WORK_EDGES_S),
@@ -175,13 +217,24 @@ class Histogram:
 class Observed:
     """What one batch adds, once it is committed. Rows of `stages` are STAGES, rows of the others `workflows`."""
 
-    counts: Mapping[
-        tuple[str, Literal["commands", "reviews", "exceptions", "reevaluations", "successors"], str], int
-    ]  # dispositions by (workflow or "", output, reason)
+    counts: Mapping[tuple[str, Answered, str], int]  # by (workflow or "", output, reason)
     stages: Histogram
     workflows: tuple[str, ...]
     ages: Histogram
     ratios: Histogram
+    clock_adjusted: Mapping[str, int] = field(default_factory=dict)  # rows by the name of a time that was bounded
+
+
+def only_counts(counts: Mapping[tuple[str, Answered, str], int]) -> Observed:
+    """What a batch adds that measures no ages."""
+    none = np.zeros(0), np.zeros(0, dtype=np.int64)
+    return Observed(
+        counts,
+        histogram(*none, len(STAGES), LATENCY_EDGES_S),
+        (),
+        histogram(*none, 0, LATENCY_EDGES_S),
+        histogram(*none, 0, RATIO_EDGES),
+    )
 
 
 def merge(parts: Iterable[tuple[str, Series]]) -> Merged:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.batch import Output, Row
-from streams.latency import ABSENT, Measured
+from streams.latency import ABSENT, ALL_TIMES, Measured
 from streams.metrics import LATENCY_EDGES_S, RATIO_EDGES, STAGES, Observed, histogram
 from streams.policy import Policy
 
@@ -21,7 +21,7 @@ def observe(
     policies: Sequence[Policy],
     counts: Mapping[tuple[str, Output, str], int],
 ) -> Observed:
-    """What these rows, and their columns in `measured`, add. Repeats are left out; `counts` is passed on.
+    """What these rows, and their columns in `measured`, add. Repeats add to the clocks alone; `counts` is passed on.
 
     `policies` is by policy index; times of rows are in milliseconds, histograms in seconds. Raises nothing.
     """
@@ -29,7 +29,7 @@ def observe(
     counted = np.array([row.stage != "window" for row in rows], dtype=bool)
     budgets_ms = np.array([row.budget_ms for row in rows], dtype=np.int64)[counted]
     ages_ms, stages_ms = measured.ages_ms[counted], measured.stages_ms[:, counted]
-    return of_columns(policy[counted], ages_ms, stages_ms, budgets_ms, policies, counts)
+    return of_columns(policy[counted], ages_ms, stages_ms, budgets_ms, policies, counts, measured.adjusted)
 
 
 def of_columns(
@@ -39,8 +39,12 @@ def of_columns(
     budgets_ms: NDArray[np.int64],
     policies: Sequence[Policy],
     counts: Mapping[tuple[str, Output, str], int],
+    adjusted: Sequence[int] = (),
 ) -> Observed:
-    """The same from columns: policy index, age, budget and stages of each row, the last of shape (5, rows)."""
+    """The same from columns: policy index, age, budget and stages of each row, the last of shape (5, rows).
+
+    `adjusted`: of how many rows each of ALL_TIMES was bounded, in that order; empty where nobody looked.
+    """
     present, rows = np.unique(policy, return_inverse=True)
     in_force = [policies[index] for index in present.tolist()]
     ages_s = ages_ms / 1000
@@ -52,4 +56,5 @@ def of_columns(
         workflows=tuple(one.workflow for one in in_force),
         ages=histogram(ages_s, rows, len(in_force), LATENCY_EDGES_S),
         ratios=histogram(ages_ms / budgets_ms, rows, len(in_force), RATIO_EDGES),
+        clock_adjusted={name: count for name, count in zip(ALL_TIMES, adjusted, strict=False) if count},
     )

@@ -12,5 +12,5 @@ if [ ! -x "$cache/promtool" ]; then
     echo "building promtool $version into $cache (some minutes, once)"
     GOBIN=$cache GOFLAGS=-mod=mod go install "github.com/prometheus/prometheus/cmd/promtool@$version"
 fi
-"$cache/promtool" check rules sluicegate.rules.yaml
-"$cache/promtool" test rules sluicegate.test.yaml
+"$cache/promtool" check rules ./*.rules.yaml
+"$cache/promtool" test rules ./*.test.yaml

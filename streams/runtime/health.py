@@ -69,7 +69,7 @@ class Health:
     def _gauges(self, lanes: dict[int, Lane]) -> None:
         now_ms, meter, role = self.clock_ms(), self.meter, self.lanes.worker.role
         for number in self._shown.keys() - lanes.keys():
-            for name in ("lag_seconds", "last_commit_timestamp_seconds", "window_ids"):
+            for name in ("lag_seconds", "last_commit_timestamp_seconds", "window_ids", "broker_clock_offset_seconds"):
                 meter.gauge(name, None, str(number))
             for input_ in self._shown[number]:
                 meter.gauge("lag_offsets", None, input_, str(number))

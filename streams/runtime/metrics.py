@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 
 from streams.batch import Fetched
+from streams.latency import ALL_TIMES
 from streams.metrics import FAMILIES, STAGES, WORKFLOWS_MAX, Histogram, label_of, reason_label
 from streams.path import Snapshot
 from streams.runtime.metrics_board import Board
 from streams.runtime.stage import Batch
+
+EvaluatorResult = Literal["answered", "failed", "timeout", "breaker_open"]
+EVALUATOR_RESULTS: tuple[EvaluatorResult, ...] = get_args(EvaluatorResult)
+# what answers a decision that is late, by the policy's `on_stale`: output and reason
+_LATE = {
+    "drop": ("exceptions", "stale.age"),
+    "reevaluate": ("reevaluations", "stale.age"),
+    "escalate": ("reviews", "stale"),
+}
 
 
 class Meter:
@@ -23,6 +34,8 @@ class Meter:
             board.numbers("transactions", (result,))  # a counter that begins with its first event hides it from rates
         for name in ("hand_overs", "evicted_ids"):
             board.numbers(name)
+        for name in ALL_TIMES:
+            board.numbers("clock_adjusted", (name,))
         self._workflows = frozenset(workflows[:WORKFLOWS_MAX])
 
     def committed(
@@ -39,6 +52,8 @@ class Meter:
         self._sample("transaction_seconds", transaction_s)
         partition = str(fetched[0].partition)
         self.gauge("last_commit_timestamp_seconds", now_s, partition)
+        if (offset_ms := _clock_offset_ms(fetched)) is not None:
+            self.gauge("broker_clock_offset_seconds", offset_ms / 1000, partition)
         if batch.fill is not None:
             self.gauge("window_ids", batch.fill.ids, partition)
             self.gauge("window_ids_max", batch.fill.ids_max)
@@ -47,6 +62,8 @@ class Meter:
             for (workflow, output, reason), count in observed.counts.items():
                 labels = (label_of(workflow, self._workflows), output, reason_label(reason))
                 self._count("dispositions", labels, count)
+            for name, count in observed.clock_adjusted.items():
+                self._count("clock_adjusted", (name,), count)
             self._merge("stage_seconds", STAGES, observed.stages)
             workflows = [label_of(workflow, self._workflows) for workflow in observed.workflows]
             self._merge("decision_age_seconds", workflows, observed.ages)
@@ -60,14 +77,24 @@ class Meter:
         """Counts a partition number that was taken over."""
         self._count("hand_overs", ())
 
+    def asked(self, workflow: str, result: EvaluatorResult, count: int = 1) -> None:
+        """Counts questions to the evaluator of `workflow` by how they ended."""
+        self._count("evaluator_calls", (label_of(workflow, self._workflows), result), count)
+
     def gauge(self, name: str, value: float | None, *labels: str) -> None:
         """Sets a gauge; None means that there is no such thing any more."""
         self.board.numbers(name, labels)[0] = np.nan if value is None else value
 
     def budgets(self, policies: Snapshot) -> None:
-        """Shows the freshness budgets in force, in seconds."""
+        """Shows the freshness budgets in force, in seconds; what alerts count begins at 0, not with its first event."""
         for policy in policies.by_index[:WORKFLOWS_MAX]:
             self.gauge("policy_budget_seconds", policy.freshness.own.budget_ms / 1000, policy.workflow)
+            for terms in (policy.freshness.own, *policy.freshness.segments.values()):
+                self._count("dispositions", (policy.workflow, *_LATE[terms.on_stale]), 0)
+            if policy.freshness.shedding is not None:
+                self._count("dispositions", (policy.workflow, "exceptions", "shed.overload"), 0)
+            for result in EVALUATOR_RESULTS if policy.evaluator is not None else ():
+                self.asked(policy.workflow, result, 0)
 
     def _count(self, name: str, labels: tuple[str, ...], count: float = 1) -> None:
         self.board.numbers(name, labels)[0] += count
@@ -82,3 +109,8 @@ class Meter:
             numbers = self.board.numbers(name, (label,))
             numbers[:-1] += counts
             numbers[-1] += total
+
+
+def _clock_offset_ms(fetched: Sequence[Fetched]) -> int | None:
+    """The least of read - broker's time over a batch; None where no record has a time of the broker."""
+    return min((one.read_ms - max(one.timestamps_ms) for one in fetched if one.broker_time and len(one)), default=None)

@@ -14,16 +14,14 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from streams.metrics import BUILD_INFO, FAMILIES, ROLE_FAMILIES, Family
+from streams.metrics import BUILD_INFO, FAMILIES, REASONS, ROLE_FAMILIES, Family
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-RUNBOOK = (DEPLOY / "runbooks" / "worker.md").read_text()
+RUNBOOKS = {name: (DEPLOY / "runbooks" / name).read_text() for name in ("worker.md", "freshness.md")}
 DASHBOARD = json.loads((DEPLOY / "dashboards" / "sluicegate.json").read_text())
-RULES = [
-    rule
-    for group in YAML(typ="safe").load((DEPLOY / "alerts" / "sluicegate.rules.yaml").read_text())["groups"]
-    for rule in group["rules"]
-]
+RULE_FILES = {path: YAML(typ="safe").load(path.read_text()) for path in sorted(DEPLOY.glob("alerts/*.rules.yaml"))}
+GROUPS = [group for file in RULE_FILES.values() for group in file["groups"]]
+RULES = [rule for group in GROUPS for rule in group["rules"]]
 ALERTS = [rule for rule in RULES if "alert" in rule]
 
 
@@ -47,11 +45,11 @@ def expressions() -> Iterator[str]:
 
 
 def test_every_metric_that_is_shown_or_alerted_on_is_exported() -> None:
-    used = {name for text in expressions() for name in re.findall(r"\bsluicegate_[a-z_]+", text)}
+    used = {name for text in expressions() for name in re.findall(r"(?<!:)\bsluicegate_[a-z_]+", text)}
     variables = {name for one in DASHBOARD["templating"]["list"] for name in re.findall(r"sluicegate_\w+", str(one))}
     assert used | variables <= exported().keys()
-    in_the_runbook = set(re.findall(r"\bsluicegate_[a-z_]+", RUNBOOK))
-    assert in_the_runbook <= {f"sluicegate_{family.name}" for family in exported().values()}
+    in_a_runbook = {name for text in RUNBOOKS.values() for name in re.findall(r"(?<!:)\bsluicegate_[a-z_]+", text)}
+    assert in_a_runbook <= {f"sluicegate_{family.name}" for family in exported().values()} | exported().keys()
 
 
 def test_every_metric_that_is_exported_is_shown() -> None:
@@ -69,8 +67,62 @@ def test_every_label_that_is_asked_for_exists() -> None:
 
 def test_every_record_that_is_used_is_made() -> None:
     made = {rule["record"] for rule in RULES if "record" in rule}
-    used = {name for text in expressions() for name in re.findall(r"sluicegate:[a-z:_0-9]+", text)}
+    used = {name for text in expressions() for name in re.findall(r"\b[a-z_]+:[a-z_]+:[a-z_0-9]+", text)}
     assert used == made
+
+
+def test_a_record_is_named_by_its_labels_its_metric_and_what_was_done() -> None:
+    for rule in (rule for rule in RULES if "record" in rule):
+        level, metric, operation = rule["record"].split(":")
+        assert set(level.split("_")) <= {"job", "instance", "workflow", "time"}
+        assert metric.startswith("sluicegate_")
+        assert re.fullmatch(r"(rate|ratio_rate|increase|min)[1-9][0-9]*[mhd]|ratio", operation)
+        labels = f"by ({', '.join(level.split('_'))})"
+        assert labels in rule["expr"] or f"{level}:" in rule["expr"], "it has the labels that its name says"
+
+
+def test_the_windows_that_are_added_up_are_added_up_at_the_interval_that_they_count_with() -> None:
+    (group,) = [group for group in GROUPS if any("sum_over_time" in rule["expr"] for rule in group["rules"])]
+    (alone,) = {rule["expr"].split(" * ")[0] for rule in group["rules"] if ":increase" in rule.get("record", "")}
+    assert (group["interval"], alone) == ("1m", "60")
+
+
+def selected(expression: str, operator: str) -> tuple[str, set[str]]:
+    """The pattern of reasons in an expression, and the reasons that it means."""
+    (pattern,) = re.findall(rf'reason{operator}"([^"]+)"', expression)
+    return pattern, {reason for reason in REASONS if re.fullmatch(pattern, reason)}
+
+
+def test_what_the_freshness_objective_counts() -> None:
+    """A reason is too late, in time, or not counted at all; none is two of them."""
+    decisions, late = (
+        next(rule["expr"] for rule in RULES if rule.get("record") == f"job_workflow:sluicegate_freshness_{name}:rate5m")
+        for name in ("decisions", "late")
+    )
+    _, not_counted = selected(decisions, "!~")
+    pattern, too_late = selected(late, "=~")
+    assert not_counted == {reason for reason in REASONS if reason.startswith(("invalid", "duplicate", "superseded"))}
+    families = {reason for reason in REASONS if reason.startswith(("stale", "reevaluation."))}
+    assert too_late == families | {"shed.overload"}
+    assert 'role="gate"' in decisions and 'role="gate"' in late, "what follows a look is not another one"
+    (panel,) = [panel for panel in panels() if panel["title"] == "Too late, by reason"]
+    assert selected(panel["targets"][0]["expr"], "=~")[0] == pattern
+
+
+def test_the_burn_rates_are_those_of_the_workbook() -> None:
+    found = []
+    for alert in (one for one in ALERTS if "FreshnessBurn" in one["alert"]):
+        ratios = re.findall(r"ratio_rate(\w+) > ([0-9.]+) \* \(1 - job_workflow:\S+objective:ratio\)", alert["expr"])
+        (least,) = re.findall(r"late:increase(\w+) >= 10", alert["expr"])
+        (long, factor), (short, same) = ratios
+        assert (least, same) == (long, factor)
+        found.append((factor, long, short, alert["labels"]["severity"]))
+    assert found == [
+        ("14.4", "1h", "5m", "critical"),
+        ("6", "6h", "30m", "critical"),
+        ("3", "1d", "2h", "warning"),
+        ("1", "3d", "6h", "warning"),
+    ]
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert["alert"]))
@@ -79,14 +131,19 @@ def test_every_alert_has_a_severity_a_summary_and_a_section_of_the_runbook(alert
     assert alert["annotations"]["summary"]
     file, _, anchor = alert["annotations"]["runbook"].partition("#")
     assert (DEPLOY.parent / file).is_file()
-    sections = re.findall(r"^#+ (.+)$", RUNBOOK, re.MULTILINE)
+    sections = re.findall(r"^#+ (.+)$", RUNBOOKS[Path(file).name], re.MULTILINE)
     assert anchor in {re.sub(r"[^a-z0-9 -]", "", section.lower()).replace(" ", "-") for section in sections}
 
 
 def test_every_alert_has_a_test_in_which_it_fires() -> None:
-    tests = YAML(typ="safe").load((DEPLOY / "alerts" / "sluicegate.test.yaml").read_text())["tests"]
-    fires = {case["alertname"] for one in tests for case in one["alert_rule_test"] if case["exp_alerts"]}
-    assert fires == {alert["alert"] for alert in ALERTS}
+    files = [YAML(typ="safe").load(path.read_text()) for path in sorted(DEPLOY.glob("alerts/*.test.yaml"))]
+    assert {name for file in files for name in file["rule_files"]} == {path.name for path in RULE_FILES}
+    cases = [case for file in files for one in file["tests"] for case in one["alert_rule_test"]]
+    assert {case["alertname"] for case in cases if case["exp_alerts"]} == {alert["alert"] for alert in ALERTS}
+    of_freshness = {rule["alert"] for rule in RULES if "freshness.md" in rule.get("annotations", {}).get("runbook", "")}
+    assert of_freshness <= {case["alertname"] for case in cases if not case["exp_alerts"]}, (
+        "and one in which it does not"
+    )
 
 
 def test_the_dashboard_has_a_uid_its_data_source_is_a_variable_and_panels_do_not_overlap() -> None:

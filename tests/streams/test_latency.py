@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.batch import Row
-from streams.latency import measure
+from streams.latency import ALL_TIMES, measure
 from tests.streams.making import NOW_MS, decided, decision, fetched, only, row
 
 INFERENCE, PRODUCER, TRANSPORT, QUEUE, GATE = range(5)
@@ -101,8 +101,17 @@ def test_a_batch_is_measured_as_each_of_its_rows_alone() -> None:
     ]
 
 
+def test_how_many_rows_each_time_was_bounded_in() -> None:
+    late_clock, early_clock = {"sent_at_ms": NOW_MS + 50}, {"decided_at_ms": NOW_MS - 90_000}
+    rows = [row(decision(**fields)) for fields in (late_clock, early_clock, early_clock, {})]
+    found = dict(zip(ALL_TIMES, measure(rows, NOW_MS).adjusted, strict=True))
+    named = [name for made in rows for name in made.clock_adjusted]
+    assert found == {name: named.count(name) for name in ALL_TIMES}
+    assert found == {"observed_at_ms": 0, "decided_at_ms": 2, "sent_at_ms": 1, "broker_time_ms": 1, "read_ms": 1}
+
+
 def test_no_rows_are_no_work() -> None:
-    measure([], NOW_MS)
+    assert not any(measure([], NOW_MS).adjusted)
 
 
 def test_without_the_brokers_time_outputs_say_so() -> None:
