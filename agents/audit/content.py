@@ -33,6 +33,9 @@ VERBATIM = {
 """The member of each output that carries its input's bytes."""
 
 
+_REQUEST_MARKED = ("workflow", "entity", "value_minor", "currency", "segment")
+
+
 def difference(
     role: str, record: Record, found: Document, partition: Partition, index: int, source: Place
 ) -> str | None:
@@ -51,7 +54,7 @@ def difference(
         return _review(found, facts, at)
     if role == "exceptions":
         return _exception(found, facts, partition.cuts.get(index, {}), at)
-    return _decision(found, facts)
+    return _request(found, facts, at)
 
 
 def _command(found: Document, facts: Facts) -> str | None:
@@ -62,15 +65,15 @@ def _command(found: Document, facts: Facts) -> str | None:
         return "its action is not the input's, byte for byte"
     if fields.get("command_id") != f"c-{facts.command_digest.hex()}":
         return f"its command_id {fields.get('command_id')!r} is not that of its root"
-    return _marks(fields, facts, MARKED) or _times(fields, facts)
+    return _marks(fields, facts, MARKED) or _times(fields, facts, "deadline_ms")
 
 
-def _times(fields: dict[str, Any], facts: Facts) -> str | None:
-    gated_at_ms, deadline_ms, age_ms = (fields.get(name) for name in ("gated_at_ms", "deadline_ms", "age_ms"))
-    if not (is_int(gated_at_ms) and is_int(deadline_ms)):
-        return "its gated_at_ms or deadline_ms is not a time"
-    if deadline_ms > facts.limit_ms:
-        return f"its deadline_ms {deadline_ms} is past its input's own, {facts.limit_ms}"
+def _times(fields: dict[str, Any], facts: Facts, ending: str) -> str | None:
+    gated_at_ms, ends_ms, age_ms = (fields.get(name) for name in ("gated_at_ms", ending, "age_ms"))
+    if not (is_int(gated_at_ms) and is_int(ends_ms)):
+        return f"its gated_at_ms or {ending} is not a time"
+    if ends_ms > facts.limit_ms:
+        return f"its {ending} {ends_ms} is past its input's own, {facts.limit_ms}"
     age_wanted_ms = max(0, gated_at_ms - facts.observed_at_ms)
     if not is_int(age_ms) or age_ms != age_wanted_ms:
         return f"its age_ms is {age_ms!r}, gated_at_ms less observed_at_ms is {age_wanted_ms}"
@@ -93,6 +96,40 @@ def _review(found: Document, facts: Facts, at: str) -> str | None:
     if fields.get("review_id") != f"r-{number}-{_digest(f'review:{at}')}":
         return f"its review_id {fields.get('review_id')!r} is not that of its source"
     return _marks(fields, facts, ("workflow", "entity")) or _decision(found, facts)
+
+
+def _request(found: Document, facts: Facts, at: str) -> str | None:
+    fields = found.fields
+    if facts.fault:
+        return NOT_A_DECISION[facts.fault]
+    if fields.get("decision") is None:
+        return "it carries no decision"
+    number = at.rsplit("/", 2)[1]
+    if fields.get("request_id") != f"q-{number}-{_digest(f'reevaluation:{at}')}":
+        return f"its request_id {fields.get('request_id')!r} is not that of its source"
+    if bytes.fromhex(_digest(f"sluicegate:{fields.get('root_id')}")) != facts.command_digest:
+        return f"its root_id {fields.get('root_id')!r} is not its input's"
+    for name in ("attempt", "first_observed_at_ms"):
+        wanted = getattr(facts, name)
+        if not is_int(fields.get(name)) or fields[name] != wanted:
+            return f"its {name} is {fields.get(name)!r}, its input's is {wanted}"
+    wrong = _marks(fields, facts, _REQUEST_MARKED) or _times(fields, facts, "final_deadline_ms")
+    if wrong is None and facts.attempt > 1 and fields["final_deadline_ms"] != facts.limit_ms:
+        wrong = f"its final_deadline_ms {fields['final_deadline_ms']} is not that of its root, {facts.limit_ms}"
+    if wrong is None and fields["gated_at_ms"] >= fields["final_deadline_ms"]:
+        wrong = "it was gated at or past its final_deadline_ms, when nothing could be saved any more"
+    return wrong or _attempts(fields.get("attempts"), facts) or _decision(found, facts)
+
+
+def _attempts(attempts: Any, facts: Facts) -> str | None:
+    """The history ends with this attempt; each stands in it once."""
+    listed = attempts if isinstance(attempts, list) else []
+    numbers = [one["attempt"] for one in listed if isinstance(one, dict) and is_int(one.get("attempt"))]
+    if len(numbers) < len(listed) or sorted(set(numbers)) != numbers:
+        return "its attempts are not numbered in order, each once"
+    if not numbers or numbers[-1] != facts.attempt or listed[-1].get("observed_at_ms") != facts.observed_at_ms:
+        return f"its attempts {numbers!r} do not end with its input, attempt {facts.attempt}"
+    return None
 
 
 def _exception(found: Document, facts: Facts, cuts: dict[int, bytes], at: str) -> str | None:

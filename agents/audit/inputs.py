@@ -41,7 +41,7 @@ NOT_A_DECISION = (
 MARKED = ("workflow", "entity", "value_minor", "currency", "model", "segment")
 """The input's fields that an output repeats unchanged; the id is kept as it is."""
 
-_PACKED = struct.Struct("<32s32s16s16s9qI?B")
+_PACKED = struct.Struct("<32s32s16s16s10qII?B")
 
 
 class Record(Protocol):
@@ -76,6 +76,8 @@ class Facts(NamedTuple):
     key_mark: int
     limit_ms: int
     observed_at_ms: int
+    first_observed_at_ms: int
+    attempt: int
     value_bytes: int
     tombstone: bool
     fault: int
@@ -174,12 +176,23 @@ def _pack(record: Record, value: bytes, lineage: bool) -> bytes:
             *[mark(fields.get(name)) for name in MARKED],
             mark(record.key),
             NO_LIMIT_MS if fault else min(limits_ms, default=NO_LIMIT_MS),
-            0 if fault else fields["observed_at_ms"],
+            *(0, 0, 0) if fault else (fields["observed_at_ms"], *_descent(fields, lineage)),
             len(value),
             record.value is None,
             fault,
         )
         + named
+    )
+
+
+def _descent(fields: dict[str, Any], lineage: bool) -> tuple[int, int]:
+    """When the first attempt was observed, and which attempt this is; 0 for what cannot be."""
+    if not lineage:
+        return fields["observed_at_ms"], 1
+    first_ms, attempt = fields.get("first_observed_at_ms"), fields.get("attempt")
+    return (
+        first_ms if is_int(first_ms) and 0 <= first_ms <= NO_LIMIT_MS else 0,
+        attempt if is_int(attempt) and 0 <= attempt < 2**32 else 0,
     )
 
 

@@ -1,6 +1,7 @@
 """Judges outputs against inputs: records in, findings out. Pure, so that each rule can be shown broken in a test.
 
-Two passes: all inputs first (`Inputs`), then every output once, each topic-partition in its own order.
+Two passes: all inputs first (`Inputs`), then every output once, each topic-partition in its own order; requests to ask
+again before the others, for `Lineage` follows what descends from them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import Any
 
 from agents.audit.content import VERBATIM, difference
 from agents.audit.inputs import LOG_APPEND_TIME, Inputs, Partition, Place, Record, is_int
+from agents.audit.lineage import Lineage
 from agents.audit.report import Example, Result
 from agents.audit.scan import document
 
@@ -18,7 +20,7 @@ IDENTIFIERS = {
     "commands": "command_id",
     "reviews": "review_id",
     "exceptions": "exception_id",
-    "reevaluations": "decision_id",
+    "reevaluations": "request_id",
 }
 _PARTITIONS_MAX = 2**31
 """Kafka numbers partitions with 31 bits; a deadline and a partition are kept as one integer, which is small."""
@@ -27,10 +29,12 @@ _PARTITIONS_MAX = 2**31
 class Judge:
     """Takes every output once. `committed`: the group's offsets by input partition, None where no group was named."""
 
-    def __init__(self, inputs: Inputs, committed: dict[Place, int] | None = None) -> None:
+    def __init__(self, inputs: Inputs, lineage: Lineage, committed: dict[Place, int] | None = None) -> None:
         self._inputs = inputs
+        self._lineage = lineage
         self._committed = committed
-        self._result = Result(inputs=inputs.count())
+        self._result = lineage.result
+        self._result.inputs = inputs.count()
         self._last_source: dict[tuple[Place, str, int], dict[bytes | None, int]] = {}
         self._home: dict[bytes, int] = {}
         self._elsewhere: dict[tuple[bytes, int], int] = {}
@@ -55,6 +59,10 @@ class Judge:
             return
         if role == "commands":
             self._command(record, fields, identifier)
+        if role == "reevaluations":
+            self._lineage.request(record, found)
+        else:
+            self._lineage.step(role, record, found, identifier)
         if kind in LATER_STEPS:
             self._result.followups += 1
             return
@@ -83,8 +91,11 @@ class Judge:
             partition.answered[index] = 1
         self._order(record, place, offset, identifier)
 
-    def result(self, committed: dict[Place, int] | None = None) -> Result:
-        """The findings; to be called once. `committed`: the group's offsets after all outputs were read."""
+    def result(self, committed: dict[Place, int] | None = None, answering: dict[Place, int] | None = None) -> Result:
+        """The findings; to be called once. `committed`: the group's offsets after all outputs were read.
+
+        `answering`: those of the group that answers requests, before anything was read; None where none was named.
+        """
         if self._committed is not None:
             after = self._committed if committed is None else committed
             for place, offset, example in self._ahead:
@@ -92,6 +103,7 @@ class Judge:
                     self._result.find("unexplained", example)
         for place, partition in self._inputs.partitions.items():
             self._unanswered(place, partition)
+        self._lineage.finish(answering)
         return self._result
 
     def _unanswered(self, place: Place, partition: Partition) -> None:

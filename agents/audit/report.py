@@ -16,6 +16,8 @@ EXAMPLES_MAX = 5
 TEXT_MAX = 300
 """Characters of an example's text, so that an id of a megabyte does not fill the report."""
 
+DISPOSITIONS = ("commands", "reviews", "exceptions", "reevaluations")
+
 BROKEN = (
     "missing",
     "duplicates",
@@ -24,6 +26,10 @@ BROKEN = (
     "late_commands",
     "altered",
     "unexplained",
+    "unanswered",
+    "answered_twice",
+    "misfits",
+    "ended_twice",
 )
 """The findings that break a promise; `ok` means that none of them was found."""
 
@@ -37,7 +43,11 @@ ABOUT = {
     "out_of_order": "answers that overtook an earlier input of their key",
     "late_commands": "commands gated at or past their deadline",
     "altered": "outputs that do not fit their input",
-    "unexplained": "outputs without an input they could answer",
+    "unexplained": "outputs without an input they could answer, answers without a request",
+    "unanswered": "requests to ask again that nothing answers",
+    "answered_twice": "further answers to a request already answered",
+    "misfits": "answers that do not fit their request",
+    "ended_twice": "further endings of a root that was asked about again",
     "id_reused": "a root commanded in two partitions or after its deadline",
     "appended_late": "commands the broker stored at or past their deadline",
 }
@@ -62,7 +72,10 @@ class Example:
 
 @dataclass
 class Result:
-    """The counts. Outputs are counted as dispositions by topic; all later steps are `followups`."""
+    """The counts. Outputs are counted as dispositions by topic; all later steps are `followups`.
+
+    `successors` are among the inputs. `reevaluations_answered` and `_pending` count requests of both kinds.
+    """
 
     inputs: int = 0
     pending: int = 0
@@ -70,6 +83,10 @@ class Result:
     reviews: int = 0
     exceptions: int = 0
     reevaluations: int = 0
+    reevaluations_answered: int = 0
+    reevaluations_pending: int = 0
+    successors: int = 0
+    highest_attempt: int = 1
     followups: int = 0
     findings: Counter[str] = field(default_factory=Counter)
     reasons: dict[str, Counter[str]] = field(default_factory=dict)
@@ -98,10 +115,12 @@ class Result:
             "reviews": self.reviews,
             "exceptions": self.exceptions,
             "reevaluations": self.reevaluations,
+            "reevaluations_answered": self.reevaluations_answered,
+            "reevaluations_pending": self.reevaluations_pending,
+            "successors": self.successors,
+            "highest_attempt": self.highest_attempt,
             "followups": self.followups,
-            "by_reason": {
-                role: dict(sorted(self.reasons.get(role, {}).items())) for role in ("commands", "reviews", "exceptions")
-            },
+            "by_reason": {role: dict(sorted(self.reasons.get(role, {}).items())) for role in DISPOSITIONS},
             **{name: self.findings[name] for name in (*BROKEN, *REPORTED)},
             "ok": self.ok,
             "examples": {name: [asdict(example) for example in examples] for name, examples in self.examples.items()},
@@ -111,7 +130,8 @@ class Result:
         """One sentence: what holds, or what does not."""
         if self.ok:
             waiting = f", {self.pending} of them pending" if self.pending else ""
-            return f"every promise holds for {self.inputs} inputs{waiting}"
+            asked = f"; {self.reevaluations_pending} requests to ask again are pending"
+            return f"every promise holds for {self.inputs} inputs{waiting}{asked if self.reevaluations_pending else ''}"
         broken = ", ".join(f"{name} {self.findings[name]}" for name in BROKEN if self.findings[name])
         return f"the audit of {self.inputs} inputs found: {broken}"
 
@@ -127,11 +147,14 @@ class Result:
         table.add_column("records", justify="right")
         table.add_row("inputs", "", f"{self.inputs:,}")
         table.add_row("pending", "", f"{self.pending:,}")
-        for role in ("commands", "reviews", "exceptions"):
+        for role in DISPOSITIONS:
             table.add_row(role, "", f"{getattr(self, role):,}")
             for reason, count in self.reasons.get(role, Counter()).most_common():
                 table.add_row("", Text(reason), f"{count:,}")
-        table.add_row("reevaluations", "", f"{self.reevaluations:,}")
+        if self.reevaluations_answered or self.reevaluations_pending or self.successors:
+            table.add_row("", "answered", f"{self.reevaluations_answered:,}")
+            table.add_row("", "pending", f"{self.reevaluations_pending:,}")
+            table.add_row("successors", f"up to attempt {self.highest_attempt}", f"{self.successors:,}")
         table.add_row("followups", "", f"{self.followups:,}")
         return table
 

@@ -1,8 +1,9 @@
 """An audit of a running or a stopped system, in the order that makes its two readings comparable.
 
-First the group's offsets, then the ends of the outputs, then those of the inputs. So every output that is judged has
-an input that is read, and every input below the group's offset has its output within what is read: its transaction
-was decided before the ends were taken, and the reader waits for its marker. Whatever happens later is not looked at.
+First the groups' offsets, then the ends of the outputs, then those of the inputs (successors are both: an answer that
+is appended is waited for). So every output that is judged has an input that is read, and every input or request below
+its group's offset has its answer within what is read: its transaction was decided before the ends were taken, and the
+reader waits for its marker. Whatever happens later is not looked at.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from agents.audit.inputs import Inputs, Place
 from agents.audit.judge import ROLES, Judge
+from agents.audit.lineage import Lineage
 from agents.audit.read import STALL_S, Reach, admin, committed, consumer, offsets, partition_counts, read
 from agents.audit.report import Result
 from streams.errors import ConfigurationError
@@ -25,12 +27,16 @@ COMMIT_S = 10
 
 @dataclass(frozen=True)
 class Scope:
-    """What is audited: the topics under a prefix, and the group whose progress excuses what is not answered yet."""
+    """What is audited: the topics under a prefix, and the groups whose progress excuses what is not answered yet.
+
+    `group` is the gate's. `reevaluation_group` answers requests; with only `group` set it is `<prefix>reevaluation`.
+    """
 
     bootstrap: str
     prefix: str
     group: str | None = None
     stall_s: float = STALL_S
+    reevaluation_group: str | None = None
 
     @property
     def decisions(self) -> str:
@@ -39,6 +45,16 @@ class Scope:
     @property
     def successors(self) -> str:
         return f"{self.prefix}successors"
+
+    @property
+    def reevaluations(self) -> str:
+        return f"{self.prefix}reevaluations"
+
+    @property
+    def answering_group(self) -> str | None:
+        """Whose offsets on `reevaluations` say how far requests have been answered; None: all must be."""
+        named = self.reevaluation_group
+        return f"{self.prefix}reevaluation" if named is None and self.group is not None else named
 
 
 def no_progress(read_offsets: int, all_offsets: int) -> None:
@@ -60,26 +76,41 @@ async def audit(scope: Scope, progress: Callable[[int, int], None] = no_progress
         inputs = Inputs(entries, lineage_topic=scope.successors)
         answers = [(topic, number) for topic in counts if topic in roles for number in range(counts[topic])]
         places = list(inputs.partitions)
+        requests = [place for place in answers if place[0] == scope.reevaluations]
         before = await committed(asker, reach, scope.group, places) if scope.group is not None else None
+        answering = None
+        if requests and scope.answering_group is not None:
+            answering = await committed(asker, reach, scope.answering_group, requests)
         # the high watermark: what is appended and not yet committed is waited for, not overlooked
         async with consumer(reach, "read_uncommitted") as watcher:
             output_ends = await offsets(watcher, reach, "end", answers)
-        input_ends = await offsets(reader, reach, "end", places)
+            successor_ends = await offsets(watcher, reach, "end", [at for at in places if at[0] == scope.successors])
+        input_ends = await offsets(reader, reach, "end", places) | successor_ends
         input_starts = await offsets(reader, reach, "start", places)
         output_starts = await offsets(reader, reach, "start", answers)
         passed = _Passed(progress, input_starts | output_starts, input_ends | output_ends)
 
+        lineage = Lineage(
+            scope.reevaluations,
+            scope.decisions,
+            {place[1]: (output_starts[place], output_ends[place]) for place in requests},
+        )
         async for records in read(reader, reach, input_starts, input_ends, passed):
             for record in records:
                 inputs.add(record)
+                if record.topic == scope.successors:
+                    lineage.successor(record)
         for place, start in (await offsets(reader, reach, "start", places)).items():
             inputs.partitions[place].log_start = start
-        judge = Judge(inputs, before)
-        async for records in read(reader, reach, output_starts, output_ends, passed):
-            for record in records:
-                judge.take(roles[record.topic], record)
+        judge = Judge(inputs, lineage, before)
+        others = [place for place in answers if place not in requests]
+        for part in (requests, others):
+            starts, ends = ({at: edge[at] for at in part} for edge in (output_starts, output_ends))
+            async for records in read(reader, reach, starts, ends, passed):
+                for record in records:
+                    judge.take(roles[record.topic], record)
         after = await _caught_up(asker, reach, scope.group, judge) if scope.group is not None else None
-        return judge.result(after)
+        return judge.result(after, answering)
 
 
 async def _caught_up(asker: Any, reach: Reach, group: str, judge: Judge) -> dict[Place, int]:

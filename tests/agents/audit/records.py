@@ -13,12 +13,15 @@ from typing import Any
 
 from agents.audit.inputs import Inputs
 from agents.audit.judge import Judge
+from agents.audit.lineage import Lineage
 from agents.audit.report import BROKEN, REPORTED, Result
 
-DECISIONS, SUCCESSORS = "t.decisions", "t.successors"
+DECISIONS, SUCCESSORS, REEVALUATIONS = "t.decisions", "t.successors", "t.reevaluations"
 OBSERVED_MS = 1_764_000_000_000
 GATED_MS = OBSERVED_MS + 163
 DEADLINE_MS = OBSERVED_MS + 600_000
+FINAL_MS = OBSERVED_MS + 1_800_000
+LATE_MS = OBSERVED_MS + 700_000
 ACTION = '{"type": "invoice.post",  "amount": 1.50, "n": 1e2, "who": "\\u0041na"}'
 
 
@@ -34,10 +37,12 @@ class Rec:
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
     def changed(self, **fields: Any) -> Rec:
-        """The same output with some of its fields replaced; the action's text stays as it is."""
+        """The same output with some of its fields replaced; the texts of action and decision stay as they are."""
         assert self.value is not None
         fields_before = json.loads(self.value)
         assert set(fields) <= set(fields_before)
+        if isinstance(fields_before.get("decision"), dict):
+            fields_before["decision"] = Text(decision_text(self.value))
         return replace(self, value=dumps(fields_before | fields))
 
     def rewritten(self, before: str, after: str) -> Rec:
@@ -53,6 +58,13 @@ def dumps(fields: dict[str, Any]) -> bytes:
         text = value if isinstance(value, Text) else json.dumps(value)
         members.append(f"{json.dumps(name)}:{ACTION if name == 'action' and not isinstance(value, Text) else text}")
     return ("{" + ",".join(members) + "}").encode()
+
+
+def decision_text(value: bytes) -> str:
+    """The decision in an output, as it stands there."""
+    text = value.decode()
+    start = text.index('"decision":') + len('"decision":')
+    return text[start : json.JSONDecoder().raw_decode(text, start)[1]]
 
 
 class Text(str):
@@ -159,6 +171,71 @@ def exception(record: Rec, reason: str = "stale.age", offset: int | None = None)
     return _output("exceptions", record, body, offset)
 
 
+def request(record: Rec, offset: int | None = None) -> Rec:
+    """The request to ask again that a faithful gate makes of a decision which is past its budget."""
+    assert record.value is not None
+    given = json.loads(record.value)
+    attempt = given.get("attempt", 1)
+    gated_ms = given["observed_at_ms"] + 700_000
+    history = [{"attempt": number, "observed_at_ms": OBSERVED_MS} for number in range(1, attempt)]
+    body = {
+        "request_id": f"q-{record.partition}-{h('reevaluation:' + at(record))}",
+        "kind": "disposition",
+        "decision_id": given["id"],
+        "root_id": given.get("root_id", given["id"]),
+        **{name: given.get(name) for name in ("workflow", "entity", "value_minor", "currency", "segment")},
+        "reason": "stale.age",
+        "attempt": attempt,
+        "attempts": [*history, {"attempt": attempt, "observed_at_ms": given["observed_at_ms"]}],
+        "first_observed_at_ms": given.get("first_observed_at_ms", given["observed_at_ms"]),
+        "final_deadline_ms": given.get("final_deadline_ms", FINAL_MS),
+        "gated_at_ms": gated_ms,
+        "age_ms": 700_000,
+        "stages_ms": {"queue": 700_000},
+        "decision": Text(record.value.decode().strip()),
+        "caused_by": None,
+        "source": source(record),
+    }
+    return _output("reevaluations", record, body, offset)
+
+
+def successor(asked: Rec, offset: int = 0, **fields: Any) -> Rec:
+    """The successor that a faithful re-evaluation makes of an answer to this request."""
+    assert asked.value is not None
+    given = json.loads(asked.value)
+    attempt = given["attempt"] + 1
+    body = {
+        "id": f"{given['root_id']}~{attempt}",
+        **{name: given[name] for name in ("workflow", "entity", "root_id", "value_minor", "currency", "segment")},
+        "action": None,
+        "observed_at_ms": given["gated_at_ms"] + 8,
+        "attempt": attempt,
+        "first_observed_at_ms": given["first_observed_at_ms"],
+        "final_deadline_ms": given["final_deadline_ms"],
+        "cause": given["reason"],
+        "source": given["source"],
+        "caused_by": source(asked),
+    }
+    return Rec(SUCCESSORS, asked.partition, offset, asked.key, dumps(body | fields))
+
+
+def unsaved(asked: Rec, reason: str = "reevaluation.timeout", offset: int = 50) -> Rec:
+    """The exception that a faithful re-evaluation makes of a request which comes to nothing."""
+    assert asked.value is not None
+    given = json.loads(asked.value)
+    body = {
+        "exception_id": "x-" + h(f"exception:{at(asked)}:{reason}"),
+        "kind": "followup",
+        **{name: given[name] for name in ("decision_id", "workflow", "entity", "attempt", "source")},
+        "reason": reason,
+        "gated_at_ms": given["gated_at_ms"] + 2_000,
+        "final_deadline_ms": given["final_deadline_ms"],
+        "decision": Text(decision_text(asked.value)),
+        "caused_by": source(asked),
+    }
+    return _output("exceptions", asked, body, offset)
+
+
 def _output(role: str, record: Rec, body: dict[str, Any], offset: int | None) -> Rec:
     number = record.offset if offset is None else offset
     return Rec(f"t.{role}", record.partition, number, record.key, dumps(body))
@@ -170,18 +247,23 @@ def judged(
     *,
     committed: dict[tuple[str, int], int] | None = None,
     after: dict[tuple[str, int], int] | None = None,
+    answering: dict[tuple[str, int], int] | None = None,
+    reach: dict[int, tuple[int, int]] | None = None,
     log_start: int = 0,
     partitions: int = 2,
 ) -> Result:
     remembered = Inputs({DECISIONS: partitions, SUCCESSORS: partitions}, lineage_topic=SUCCESSORS)
+    lineage = Lineage(REEVALUATIONS, DECISIONS, reach)
     for record in inputs:
         remembered.add(record)
+        if record.topic == SUCCESSORS:
+            lineage.successor(record)
     for partition in remembered.partitions.values():
         partition.log_start = log_start
-    judge = Judge(remembered, committed)
-    for record in outputs:
+    judge = Judge(remembered, lineage, committed)
+    for record in sorted(outputs, key=lambda one: one.topic != REEVALUATIONS):  # requests are read first
         judge.take(record.topic.removeprefix("t."), record)
-    return judge.result(after)
+    return judge.result(after, answering)
 
 
 def found(result: Result) -> dict[str, int]:

@@ -20,7 +20,18 @@ from agents.audit.run import Scope, audit
 from agents.cli.audit import audit as command_line
 from streams.errors import BrokerUnreachable, CheckFailed, ConfigurationError
 from streams.runtime.broker import Broker
-from tests.agents.audit.records import Rec, command, decision, exception, found, raw, review
+from tests.agents.audit.records import (
+    Rec,
+    command,
+    decision,
+    exception,
+    found,
+    raw,
+    request,
+    review,
+    successor,
+    unsaved,
+)
 
 pytestmark = pytest.mark.kafka
 GROUP = "audit-test"
@@ -129,6 +140,61 @@ async def test_a_lost_record_ends_with_exit_code_1_and_is_named(kafka: Broker, p
     assert isinstance(readable.exception, CheckFailed)
     assert "missing 1" in readable.stdout
     assert "no disposition" in readable.stdout
+
+
+async def fill_lineage(kafka: Broker, prefix: str) -> None:
+    """A decision asked about again twice, its second request and another decision's without an answer but one."""
+    await create(kafka, prefix, "decisions", "successors", "commands", "exceptions", "reevaluations")
+    inputs = [decision(0, "d-1"), decision(1, "d-2"), decision(0, "d-3", partition=1)]
+    given = moved(inputs, prefix)
+    asked = [request(given[0]), request(given[1]), request(given[2])]
+    answers = [successor(moved([asked[0]], prefix)[0])]
+    # behind the marker of the requests' transaction, and of the successor's
+    again = moved(answers, prefix)[0]
+    asked.append(request(again, offset=3))
+    async with producing(kafka, prefix) as producer:
+        async with producer.transaction():
+            await send(producer, prefix, inputs)
+        async with producer.transaction():
+            await send(producer, prefix, asked[:3])
+        async with producer.transaction():
+            await send(producer, prefix, [*answers, unsaved(moved([asked[1]], prefix)[0])])
+            answered = {TopicPartition(f"{prefix}reevaluations", 0): OffsetAndMetadata(3, "")}
+            await producer.send_offsets_to_transaction(answered, f"{prefix}reevaluation")
+        await producer.begin_transaction()
+        await send(producer, prefix, [unsaved(moved([asked[0]], prefix)[0])])
+        await producer.abort_transaction()
+        async with producer.transaction():
+            await send(producer, prefix, asked[3:])
+            for topic, number, offset in (("decisions", 0, 3), ("decisions", 1, 2), ("successors", 0, 2)):
+                done = {TopicPartition(f"{prefix}{topic}", number): OffsetAndMetadata(offset, "")}
+                await producer.send_offsets_to_transaction(done, f"{prefix}gate")
+
+
+async def test_lineage_is_followed_and_what_the_second_group_has_not_reached_is_pending(
+    kafka: Broker, prefix: str
+) -> None:
+    await fill_lineage(kafka, prefix)
+    result = await audit(Scope(kafka.bootstrap, prefix, f"{prefix}gate"))
+    assert found(result) == {}, result.examples
+    assert (result.inputs, result.successors, result.reevaluations) == (4, 1, 4)
+    assert (result.reevaluations_answered, result.reevaluations_pending, result.highest_attempt) == (2, 2, 2)
+    everything = await audit(Scope(kafka.bootstrap, prefix))
+    assert found(everything) == {"unanswered": 2}
+    other = ("--reevaluation-group", f"{prefix}nobody", "--output", "json")
+    told = await asyncio.to_thread(run, "--bootstrap", kafka.bootstrap, "--prefix", prefix, *other)
+    assert json.loads(told.stdout)["reevaluations_pending"] == 2
+
+
+async def test_an_open_transaction_on_successors_is_waited_for(kafka: Broker, prefix: str) -> None:
+    """Its request may be answered by it: the group's offset and the answer become visible one after the other."""
+    await fill_lineage(kafka, prefix)
+    async with producing(kafka, prefix, "reevaluation") as producer:
+        await producer.begin_transaction()
+        await send(producer, prefix, [successor(request(decision(5, "d-9")))])
+        with pytest.raises(CheckFailed, match="successors partition 0 can be read up to offset 2 of 3 only"):
+            await audit(Scope(kafka.bootstrap, prefix, f"{prefix}gate", stall_s=0.5))
+        await producer.abort_transaction()
 
 
 async def test_with_a_group_what_it_has_not_committed_is_pending(kafka: Broker, prefix: str) -> None:

@@ -245,11 +245,3 @@ def test_bytes_that_are_not_utf8_come_as_base64() -> None:
 def test_a_field_named_twice_in_an_output_is_altered() -> None:
     given = decision(0)
     assert "twice" in wrong(given, command(given).rewritten('"kind"', '"entity":"acct-17","kind"'))
-
-
-def test_a_reevaluation_carries_its_decision_as_it_came() -> None:
-    given = decision(0)
-    request = replace(review(given), topic="t.reevaluations")
-    result = judged([given], [request])
-    assert (found(result), result.reevaluations) == ({}, 1)
-    assert "decision" in wrong(given, request.rewritten("1e2", "1e3"))

@@ -44,6 +44,8 @@ NAMES = {
     *("inputs", "pending", "commands", "reviews", "exceptions", "by_reason", "missing", "duplicates"),
     *("command_twice", "id_reused", "out_of_order", "late_commands", "altered", "ok"),
     *("appended_late", "unexplained", "followups", "reevaluations", "examples"),
+    *("unanswered", "answered_twice", "misfits", "ended_twice", "highest_attempt"),
+    *("reevaluations_answered", "reevaluations_pending", "successors"),
 }
 
 
@@ -61,6 +63,7 @@ def test_a_clean_run_is_ok_and_counted_by_kind_and_reason() -> None:
         "commands": {"within_bounds": 2},
         "reviews": {"irreversible": 1, "value_over_limit": 1},
         "exceptions": {"invalid.empty": 1, "invalid.json": 1, "stale.age": 1},
+        "reevaluations": {},
     }
 
 
