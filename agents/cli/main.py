@@ -23,6 +23,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "worker": ("agents.cli.worker", "worker", "Run the gate."),
     "send": ("agents.cli.send", "send", "Send decisions by hand, from a file or stdin."),
     "tail": ("agents.cli.tail", "tail", "Look at a topic, record by record."),
+    "latency": ("agents.cli.latency", "latency", "How old decisions are, stage by stage, against their budgets."),
+    "budget": ("agents.cli.budget", "budget", "Replay recorded traffic under other budgets, and choose one."),
     "audit": (
         "agents.cli.audit",
         "audit",

@@ -26,7 +26,8 @@ def heavy_tailed_ms(count: int, seed: int) -> list[int]:
     """Ages with a median of 2 s and a tail of minutes, in bursts: each neighbour is much like the one before."""
     chance = np.random.default_rng(seed)
     slow = np.repeat(chance.random(count // 20 + 1) < 0.1, 20)[:count]
-    return (2_000 * np.exp(chance.normal(0, 1.2, count)) * np.where(slow, 3, 1)).astype(int).tolist()
+    ages_ms = 2_000 * np.exp(chance.normal(0, 1.2, count)) * np.where(slow, 3, 1)
+    return [int(age_ms) for age_ms in ages_ms]
 
 
 def made_up(count: int) -> list[Arrival]:
