@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, field
 
 from schemas.common import Attributes, Confidence, Currency, DurationMs, Id, Money, Source, Stages, TimeMs, Version
 
@@ -97,7 +97,7 @@ class Answer(Struct, frozen=True, kw_only=True, gc=False):
     `id`, `workflow` and `entity` may be repeated, and must then be the question's.
     """
 
-    action: Raw | None = None
+    action: Raw = field(default_factory=lambda: Raw(b"null"))
     observed_at_ms: TimeMs | None = None
     decline: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
     decided_at_ms: TimeMs | None = None

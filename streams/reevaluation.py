@@ -108,7 +108,7 @@ def successor(asked: Pending, said: bytes, context_version: int | None, now_ms: 
         return Refused(FAILED, f"the answer cannot be read: {error}"[:500])
     if answer.decline is not None:
         return Refused(FAILED, f"the evaluator declines: {answer.decline}")
-    if answer.action is None or answer.observed_at_ms is None:
+    if bytes(answer.action) == b"null" or answer.observed_at_ms is None:
         return Refused(FAILED, "the answer has no action, or no observed_at_ms")
     made = _made(asked, answer, context_version)
     wrong = _wrong(asked, answer, now_ms)
@@ -119,7 +119,7 @@ def successor(asked: Pending, said: bytes, context_version: int | None, now_ms: 
 
 def _made(asked: Pending, answer: Answer, context_version: int | None) -> Successor:
     request, before = asked.request, asked.decision
-    assert answer.action is not None and answer.observed_at_ms is not None
+    assert answer.observed_at_ms is not None
     return Successor(
         id=asked.id,
         workflow=request.workflow,
@@ -160,7 +160,7 @@ def _wrong(asked: Pending, answer: Answer, now_ms: int) -> str | None:
         said = getattr(answer, name)
         if said is not None and said != wanted:
             return f"the answer is about the {name} {said!r:.100}, it was asked about {wanted!r:.100}"
-    assert answer.action is not None and answer.observed_at_ms is not None
+    assert answer.observed_at_ms is not None
     if answer.observed_at_ms > min(TIME_MS_MAX, now_ms + asked.policy.freshness.skew_tolerance_ms):
         return f"the answer's observation is {answer.observed_at_ms - now_ms} ms in the future"
     before_ms = asked.decision.observed_at_ms

@@ -1,0 +1,68 @@
+"""Stale decisions asked about again on a real Kafka: by `sluicegate worker`, which starts both roles by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from streams.runtime.broker import Broker
+from streams.runtime.topics import apply
+from tests.kafka.harness import SLUICEGATE, Child, audited, decision, now_ms, read, record, send, write_policies
+
+pytestmark = pytest.mark.kafka
+
+POLICY = """\
+workflow: billing
+version: 1
+freshness: {budget: 10m, total: 30m, on_stale: reevaluate}
+evaluator: {function: "tests.kafka.rating:evaluate", timeout: 5s}
+boundary: {rules: [{name: all, then: autonomous}]}
+"""
+
+
+async def test_a_stale_decision_is_decided_again_on_the_present(kafka: Broker, prefix: str, tmp_path: Path) -> None:
+    await apply(kafka.bootstrap, prefix, partitions=2)
+    policies = write_policies(tmp_path / "policies", POLICY)
+    old_ms = now_ms() - 900_000
+    ids = ["fresh", "late", "late-declined", "late-broken", "too-late"]
+    ages = {"fresh": now_ms(), "too-late": now_ms() - 1_900_000}
+    inputs = [
+        record(prefix + "decisions", decision(name, f"acct-{name}", observed_at_ms=ages.get(name, old_ms)))
+        for name in ids
+    ]
+    await send(kafka.bootstrap, inputs)
+    command = [*SLUICEGATE, "worker", "--bootstrap", kafka.bootstrap, "--prefix", prefix, "--policies", str(policies)]
+    with Child(command, tmp_path / "worker.log") as worker:
+        commands = await read(kafka.bootstrap, [prefix + "commands"], 2)
+        exceptions = await read(kafka.bootstrap, [prefix + "exceptions"], 3)
+        verdict = await _content(kafka.bootstrap, prefix)
+        assert await worker.stop() == 0, worker.log
+    assert {one["decision_id"]: one["attempt"] for one in map(_body, commands)} == {"fresh": 1, "late~2": 2}
+    endings = {one["decision_id"]: (one["reason"], one["kind"]) for one in map(_body, exceptions)}
+    assert endings == {
+        "late-declined": ("reevaluation.failed", "followup"),
+        "late-broken": ("reevaluation.failed", "followup"),
+        "too-late": ("stale.age", "disposition"),
+    }
+    told = {one["decision_id"]: one["detail"] for one in map(_body, exceptions)}
+    assert "no rate for this one" in told["late-broken"]
+    assert (verdict["inputs"], verdict["reevaluations"]) == (6, 3)
+
+
+async def _content(bootstrap: str, prefix: str) -> dict[str, object]:
+    """The audit's verdict, once the successor of the last answer has been decided."""
+    until = time.monotonic() + 30
+    while not (verdict := await audited(bootstrap, prefix))["ok"] and time.monotonic() < until:
+        await asyncio.sleep(0.5)
+    return verdict
+
+
+def _body(one: object) -> dict[str, object]:
+    value = getattr(one, "value", None)
+    assert isinstance(value, bytes)
+    body: dict[str, object] = json.loads(value)
+    return body
