@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from schemas import headers, topics
-from schemas.examples import EXAMPLES
+from schemas.examples import CONTEXT, EXAMPLES
 
 VERSION = "1.0.0"  # of the contract: the major one is that of `$id`s and of `ce_type`
 DESCRIPTION = """\
@@ -100,6 +100,14 @@ MESSAGES = (
         "The present state of an entity",
         "Systems of record write it, each change with a higher `version`; a null value removes the entity's.",
         "entity",
+    ),
+    Message(
+        "rejections",
+        "rejection",
+        "send",
+        "A record that was refused, or explains nothing",
+        f"{OUTPUT} Nobody waits for an answer to it: for the owner of what wrote the record that `source` names.",
+        "rejection_id",
     ),
 )
 
@@ -246,7 +254,7 @@ def _example_headers(message: Message, payload: dict[str, Any]) -> dict[str, str
         headers.CE_SOURCE: payload.get("executor", "sluicegate/gate"),
         headers.CE_TYPE: headers.TYPES[message.kind],
         headers.CE_SPECVERSION: headers.SPEC_VERSION,
-        headers.CE_SUBJECT: payload["entity"],
+        headers.CE_SUBJECT: payload.get("entity", CONTEXT.entity),
         headers.CONTENT_TYPE: headers.JSON,
     }
     ends = {"commands": "deadline_ms", "reviews": "deadline_ms"}

@@ -29,6 +29,7 @@ SIDES: Mapping[str, Side] = {
     "exception": "read by others",
     "reevaluation": "read by others",
     "question": "read by others",
+    "rejection": "read by others",
 }
 OPEN_LIST = "x-extensible-enum"
 _LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")

@@ -15,6 +15,7 @@ from schemas.identifiers import (
     action_digest,
     command_id,
     exception_id,
+    rejection_id,
     request_id,
     review_id,
     root_digest,
@@ -22,6 +23,7 @@ from schemas.identifiers import (
 )
 from schemas.receipt import Receipt
 from schemas.reevaluation import Answer, Attempt, Context, PresentContext, Question, Reevaluation
+from schemas.rejection import Rejection
 from schemas.review import Review
 
 _OBSERVED_MS = 1_764_000_000_000
@@ -225,6 +227,17 @@ RECEIPT = Receipt(
     at_ms=_GATED_MS + 85,
     executor="erp-2",
 )
+_FALLING = b'{"entity":"acct-17","version":41,"at_ms":1764000400000,"state":{"rate_card":"2019-01"}}'
+_FALLING_AT = Source("sluicegate.context", 2, 1302)
+REJECTION = Rejection(
+    rejection_id=rejection_id(_FALLING_AT.topic, _FALLING_AT.partition, _FALLING_AT.offset),
+    reason="version.falling",
+    detail="version 41 of the context of acct-17 comes after version 42",
+    raw=_FALLING.decode(),
+    raw_sha256=sha256(_FALLING).hexdigest(),
+    raw_bytes=len(_FALLING),
+    source=_FALLING_AT,
+)
 # family -> its example
 EXAMPLES: dict[str, Struct] = {
     "decision": DECISION,
@@ -235,6 +248,7 @@ EXAMPLES: dict[str, Struct] = {
     "receipt": RECEIPT,
     "reevaluation": REEVALUATION,
     "context": CONTEXT,
+    "rejection": REJECTION,
     "question": QUESTION,
     "answer": ANSWER,
 }

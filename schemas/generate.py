@@ -29,6 +29,7 @@ from schemas.policy import PolicyDocument
 from schemas.reasons import COMMAND_REASONS, EXCEPTION_REASONS, REVIEW_REASONS
 from schemas.receipt import Receipt
 from schemas.reevaluation import Answer, Context, Question, Reevaluation
+from schemas.rejection import REJECTION_REASONS, Rejection
 from schemas.review import Review
 
 FOLDER = Path(__file__).parent / "generated"
@@ -42,6 +43,7 @@ FAMILIES: dict[str, type[msgspec.Struct]] = {
     "receipt": Receipt,
     "reevaluation": Reevaluation,
     "context": Context,
+    "rejection": Rejection,
     "question": Question,
     "answer": Answer,
     "policy": PolicyDocument,
@@ -62,6 +64,8 @@ def _bodies(families: list[str], ref_template: str) -> dict[str, dict[str, Any]]
         elif name == "exception":
             for field in ("reason", "first_reason"):
                 body["properties"][field][OPEN_LIST] = list(EXCEPTION_REASONS)
+        elif name == "rejection":
+            body["properties"]["reason"][OPEN_LIST] = list(REJECTION_REASONS)
         elif name in ("reevaluation", "question"):
             body["properties"]["reason"][OPEN_LIST] = [one for one in EXCEPTION_REASONS if one.startswith("stale.")]
     return bodies

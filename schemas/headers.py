@@ -54,6 +54,7 @@ TYPES: Mapping[str, str] = MappingProxyType(
         "receipts": "sluicegate.receipt.v1",
         "reevaluations": "sluicegate.reevaluation.v1",
         "successors": "sluicegate.successor.v1",
+        "rejections": "sluicegate.rejection.v1",
     }
 )
 

@@ -32,6 +32,11 @@ def exception_id(topic: str, partition: int, offset: int, reason: str) -> str:
     return "x-" + sha256(f"exception:{topic}/{partition}/{offset}:{reason}".encode()).hexdigest()[:32]
 
 
+def rejection_id(topic: str, partition: int, offset: int) -> str:
+    """Of a record on `rejections`, from the place of the one that it is about."""
+    return "n-" + sha256(f"rejection:{topic}/{partition}/{offset}".encode()).hexdigest()[:32]
+
+
 def action_digest(action: bytes) -> str:
     """The digest that binds a review to exactly these bytes."""
     return "sha256:" + sha256(action).hexdigest()

@@ -9,12 +9,13 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from schemas.decision import Decision, Successor
+from streams.admission import Learnt
 from streams.metrics import Observed
 
 Input = Literal["decisions", "successors", "reevaluations"]
-Output = Literal["commands", "reviews", "exceptions", "reevaluations", "successors"]
+Output = Literal["commands", "reviews", "exceptions", "reevaluations", "successors", "rejections"]
 Headers = tuple[tuple[str, bytes], ...]
-OUTPUTS: tuple[Output, ...] = ("commands", "reviews", "exceptions", "reevaluations", "successors")
+OUTPUTS: tuple[Output, ...] = ("commands", "reviews", "exceptions", "reevaluations", "successors", "rejections")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +120,4 @@ class Remembered:
 
     entries: dict[bytes, bytes] = field(default_factory=dict)  # of the window
     latest: dict[bytes, bytes] = field(default_factory=dict)  # of superseding
+    learnt: Learnt | None = None  # of the flow of records, by admission

@@ -130,7 +130,7 @@ def attempt_of(row: Row, policy: Policy, reason: str, gated_at_ms: int) -> Attem
 def _exception(row: Row, policy: Policy | None, gated_at_ms: int) -> ExceptionRecord:
     decision, refused, value = row.decision, row.refused, row.value or b""
     assert refused is not None
-    text, coded = (None, None) if decision is not None or row.value is None else _cut(value)
+    text, coded = (None, None) if decision is not None or row.value is None else cut(value)
     history = decision.attempts if type(decision) is Successor else []
     measured = decision is not None and row.stage != "ingest"  # a time that is refused measures nothing
     return ExceptionRecord(
@@ -174,7 +174,7 @@ def _first_reason(decision: Decision | Successor | None, refused: Refused) -> st
     return decision.attempts[0].reason if decision.attempts else decision.cause
 
 
-def _cut(value: bytes) -> tuple[str | None, str | None]:
+def cut(value: bytes) -> tuple[str | None, str | None]:
     """At most 64 KiB of an unreadable value: as text, or as base64 where it is not UTF-8."""
     head = value[:RAW_BYTES_MAX]
     try:

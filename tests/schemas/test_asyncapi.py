@@ -100,6 +100,7 @@ def test_sluicegate_sends_its_dispositions_and_receives_what_others_write() -> N
         "sendReviews": "send",
         "sendExceptions": "send",
         "sendReevaluations": "send",
+        "sendRejections": "send",
     }
     assert DOCUMENT["operations"]["sendCommands"]["reply"]["channel"] == {"$ref": "#/channels/receipts"}
 

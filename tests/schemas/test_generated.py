@@ -177,6 +177,16 @@ EXAMPLES["reevaluation"] = {
     "source": SOURCE,
 }
 EXAMPLES["context"] = {"entity": "acct-17", "version": 42, "at_ms": 0, "state": {"rate_card": "2019-02"}}
+EXAMPLES["rejection"] = {
+    "rejection_id": "n-00000000000000000000000000000000",
+    "reason": "invalid.json",
+    "detail": "the value cannot be read",
+    "raw": None,
+    "raw_base64": "//4=",
+    "raw_sha256": "1ef1aeb2",
+    "raw_bytes": 2,
+    "source": {"topic": "sluicegate.context", "partition": 0, "offset": 1},
+}
 EXAMPLES["question"] = {
     "id": "d-7f3a~2",
     "root_id": "d-7f3a",

@@ -1,0 +1,32 @@
+"""Rejection: a record that was refused or explains nothing, and that nobody waits for an answer to. Counted, never
+summed.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from msgspec import Struct
+
+from schemas.common import Source
+
+Reason = Literal[
+    "invalid.oversized", "invalid.json", "invalid.schema", "invalid.key", "version.absent", "version.falling"
+]
+REJECTION_REASONS: tuple[Reason, ...] = get_args(Reason)
+
+
+class Rejection(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    """What was refused and why. It may be written more than once, always with the same `rejection_id`.
+
+    `raw` is the record's value (`raw_base64` where it is not UTF-8), cut at 64 KiB; hash and length are of the whole.
+    """
+
+    rejection_id: str
+    reason: str
+    detail: str
+    raw: str | None
+    raw_sha256: str
+    raw_bytes: int
+    source: Source
+    raw_base64: str | None = None
