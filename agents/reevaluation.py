@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from schemas.decision import Successor
-from schemas.reevaluation import PresentContext
 from streams.batch import Fetched, Output, Refused, Sent
 from streams.headers import HeaderSettings
 from streams.metrics import only_counts
@@ -32,6 +31,7 @@ from streams.runtime.app import stream_topic
 from streams.runtime.lanes import Lanes
 from streams.runtime.settings import Role, Worker
 from streams.runtime.stage import Batch
+from streams.runtime.world import World
 
 NAME = "reevaluation"
 BATCH_RECORDS_MAX = 64  # asked about together; the slowest answer holds back the others
@@ -42,12 +42,6 @@ class Evaluators(Protocol):
 
     async def ask(self, asked: Pending, body: bytes, timeout_s: float) -> bytes:
         """What the evaluator of the policy says, within `timeout_s`. Raises Unanswered."""
-
-
-class ContextOf(Protocol):
-    """The present context of an entity as an evaluator is shown it."""
-
-    def __call__(self, entity: str) -> PresentContext | None: ...
 
 
 class Heard(NamedTuple):
@@ -63,26 +57,27 @@ class ReevaluationStage:
 
     def __init__(
         self,
+        number: int,
         policies: Snapshot,
         evaluators: Evaluators,
-        contexts: ContextOf,
+        world: World,
         clock_ms: Callable[[], int],
         headers: HeaderSettings,
     ) -> None:
+        self._number = number
         self._policies = policies.by_workflow
         self._evaluators = evaluators
-        self._contexts = contexts
+        self._world = world
         self._clock_ms = clock_ms
         self._headers = headers
         self._heard: dict[int, Heard | Refused] = {}  # by offset
 
-    @property
-    def waits_for(self) -> str | None:
-        """An evaluator that is slow or away holds back its questions, not the partition: each has its own end."""
-        return None
-
     def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
         """Nothing to remember: a question is known by its offset."""
+
+    async def learn(self, goes_on: Callable[[], None]) -> None:
+        """Reads the present context of its entities."""
+        await self._world.complete(self._number, goes_on)
 
     async def prepare(self, fetched: Sequence[Fetched]) -> None:
         """Asks about every request in the batch that can still be saved, all at once."""
@@ -102,7 +97,7 @@ class ReevaluationStage:
         now_ms, evaluator = self._clock_ms(), asked.policy.evaluator
         assert evaluator is not None, "a request without an evaluator is never pending"
         deadline_ms = min(now_ms + evaluator.timeout_ms, asked.request.final_deadline_ms)
-        context = self._contexts(asked.request.entity)
+        context = self._world.contexts(self._number).present(asked.request.entity)
         body = question(asked, context, deadline_ms)
         said: bytes | Unanswered
         try:
@@ -143,7 +138,7 @@ def role(
     group: str,
     policies: Snapshot,
     evaluators: Evaluators,
-    contexts: ContextOf,
+    world: World,
     clock_ms: Callable[[], int],
     cloudevents: bool = True,
 ) -> Role:
@@ -153,8 +148,9 @@ def role(
         NAME,
         group,
         ("reevaluations",),
-        lambda number: ReevaluationStage(policies, evaluators, contexts, clock_ms, headers),
+        lambda number: ReevaluationStage(number, policies, evaluators, world, clock_ms, headers),
         BATCH_RECORDS_MAX,
+        world.drop,
     )
 
 

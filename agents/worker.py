@@ -18,11 +18,12 @@ import structlog
 from agents import gate, reevaluation
 from streams.errors import ConfigurationError, SluicegateError
 from streams.runtime import logs, policies, topics
+from streams.runtime.evaluators import Evaluators
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
-from streams.runtime.evaluators import Evaluators
 from streams.runtime.process import clock_ms, work
 from streams.runtime.settings import Kafka, Worker
+from streams.runtime.world import Needs, World
 from streams.window import IDS_MAX
 
 log = structlog.get_logger()
@@ -56,16 +57,16 @@ async def _run(given: argparse.Namespace) -> None:
     meter.budgets(snapshot)
     given.data.mkdir(parents=True, exist_ok=True)
     if given.role == gate.NAME:
-        role = gate.role(given.group, snapshot, given.window_ids, not given.no_cloudevents)
-        await work(Worker(kafka, role, given.data, found.partitions), gate.wire, meter)
+        world = World(kafka, Needs.of_gate(snapshot.by_index), clock_ms, meter)
+        role = gate.role(given.group, snapshot, world, given.window_ids, not given.no_cloudevents)
+        await work(Worker(kafka, role, given.data, found.partitions), gate.wire, meter, world)
         return
     evaluators = Evaluators(snapshot)
     if wrong := await evaluators.check():
         raise ConfigurationError("the evaluators cannot be used:\n" + "\n".join(f"  {one}" for one in wrong))
-    role = reevaluation.role(
-        given.group, snapshot, evaluators, lambda entity: None, clock_ms, not given.no_cloudevents
-    )
-    await work(Worker(kafka, role, given.data, found.partitions), reevaluation.wire, meter)
+    world = World(kafka, Needs.of_reevaluation(snapshot.by_index), clock_ms, meter)
+    role = reevaluation.role(given.group, snapshot, evaluators, world, clock_ms, not given.no_cloudevents)
+    await work(Worker(kafka, role, given.data, found.partitions), reevaluation.wire, meter, world)
 
 
 def _end_with_the_supervisor() -> None:

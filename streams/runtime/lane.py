@@ -195,12 +195,17 @@ class Lane:
 
     async def _bounded_hand_over(self, transactions: Transactions) -> Stage:
         try:
-            async with asyncio.timeout(HAND_OVER_S):
-                return await self._hand_over(transactions)
-        except TimeoutError as error:
-            raise Failed(f"the hand-over took longer than {HAND_OVER_S:.0f} s") from error
+            async with asyncio.timeout(HAND_OVER_S) as bound:
 
-    async def _hand_over(self, transactions: Transactions) -> Stage:
+                def goes_on() -> None:
+                    self._goes_on()
+                    bound.reschedule(asyncio.get_running_loop().time() + HAND_OVER_S)
+
+                return await self._hand_over(transactions, goes_on)
+        except TimeoutError as error:
+            raise Failed(f"the hand-over did nothing for {HAND_OVER_S:.0f} s") from error
+
+    async def _hand_over(self, transactions: Transactions, goes_on: Callable[[], None]) -> Stage:
         role = self._worker.role
         await transactions.start()
         await reach("hand_over_with_producer")
@@ -216,6 +221,7 @@ class Lane:
             raise PromiseBroken(
                 f"partition {self.number} of {self._worker.kafka.topic('state')} cannot be read: {error}"
             ) from error
+        await stage.learn(goes_on)
         fresh = [partition for partition in self.partitions if partition not in committed]
         if fresh:
             committed |= await self._lookup.beginnings(fresh)
@@ -265,8 +271,7 @@ class Lane:
             self._changed.set()
         return taken
 
-    def _waits(self, dependency: str | None) -> None:
-        self.waits_for = dependency
+    def _goes_on(self) -> None:
         self.progress += 1
 
     async def _transact(self, transactions: Transactions, stage: Stage, taken: Sequence[Delivered]) -> None:
@@ -278,7 +283,7 @@ class Lane:
                 )
         self._taken_ms = min(delivered.came_ms for delivered in taken)
         fetched = [delivered.fetched for delivered in taken]
-        await prepared(stage, fetched, self._waits)
+        await prepared(stage, fetched, self._goes_on)
         started_s = time.perf_counter()
         batch = stage.decide(fetched, self._clock_ms())
         decided_s = time.perf_counter()

@@ -28,6 +28,7 @@ from streams.runtime.metrics import Meter
 from streams.runtime.records import Raw, install
 from streams.runtime.settings import DRAIN_S, GC_THRESHOLDS, Worker
 from streams.runtime.watchdog import Watchdog, watch_loop
+from streams.runtime.world import World
 
 log = structlog.get_logger()
 
@@ -51,7 +52,7 @@ def die(error: BaseException) -> NoReturn:
     os._exit(code)
 
 
-async def work(worker: Worker, wire: WiresAgents, meter: Meter) -> None:
+async def work(worker: Worker, wire: WiresAgents, meter: Meter, world: World) -> None:
     """Runs the role until SIGTERM or SIGINT, then drains. Does not return when something goes wrong: see `die`."""
     install(Raw)
     loop = asyncio.get_running_loop()
@@ -66,6 +67,7 @@ async def work(worker: Worker, wire: WiresAgents, meter: Meter) -> None:
     wire(app, worker, lanes)
     tasks = [
         asyncio.create_task(_serve(app)),
+        asyncio.create_task(world.run()),
         asyncio.create_task(watchdog.run()),
         asyncio.create_task(Health(lanes, watchdog, meter, clock_ms).run()),
     ]

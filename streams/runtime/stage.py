@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from streams.batch import Fetched, Sent
@@ -30,12 +30,14 @@ class Batch(NamedTuple):
 class Stage(Protocol):
     """The memory and judgement of one partition number. One task at a time uses it; `restore` and `decide` are pure."""
 
-    @property
-    def waits_for(self) -> str | None:
-        """What `prepare` waits for, where that keeps the partition from being ready: a dependency, by name."""
-
     def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
         """Takes over what an earlier owner committed. Called once, before the first batch."""
+
+    async def learn(self, goes_on: Callable[[], None]) -> None:
+        """Learns what it must know of the world before it may decide; tells `goes_on` while it does.
+
+        Called once, at the end of the hand-over: until then the partition is not open. Raises Failed.
+        """
 
     async def prepare(self, fetched: Sequence[Fetched]) -> None:
         """Does what takes time before a batch can be decided: asks evaluators, keeps to a pace. No transaction is open.

@@ -10,15 +10,27 @@ import pytest
 from agents.gate import GateStage, role
 from streams.batch import Fetched
 from streams.errors import ConfigurationError
+from streams.path import Snapshot
 from streams.runtime import policies
+from streams.runtime.settings import Kafka
+from streams.runtime.world import Needs, World
 from tests.kafka.harness import decision, write_policies
 
 NOW_MS = 1_764_000_000_000
 
 
+def staged(folder: Path) -> GateStage:
+    snapshot = policies.load(folder)
+    return GateStage(0, snapshot, nothing_to_know(snapshot))
+
+
+def nothing_to_know(snapshot: Snapshot) -> World:
+    return World(Kafka("nowhere:1", "t."), Needs.of_gate(snapshot.by_index), lambda: NOW_MS)
+
+
 @pytest.fixture
 def stage(tmp_path: Path) -> GateStage:
-    return GateStage(policies.load(write_policies(tmp_path)))
+    return staged(write_policies(tmp_path))
 
 
 def fetched(*identifiers: str, offset: int = 0, **more: int) -> Fetched:
@@ -39,7 +51,7 @@ def test_a_batch_is_one_record_each_one_change_and_the_earliest_deadline(stage: 
 def test_the_next_owner_knows_the_ids_that_were_committed(stage: GateStage, tmp_path: Path) -> None:
     changelog = dict(stage.decide([fetched("a")], NOW_MS).changelog)
     changelog |= stage.decide([fetched("b", offset=1)], NOW_MS).changelog
-    heir = GateStage(policies.load(tmp_path))
+    heir = staged(tmp_path)
     heir.restore({**changelog, "other-store/1": b"not the window's"}, NOW_MS)
     batch = heir.decide([fetched("a", "b", "c", offset=2)], NOW_MS)
     assert [record.output for record in batch.records] == ["exceptions", "exceptions", "commands"]
@@ -48,7 +60,7 @@ def test_the_next_owner_knows_the_ids_that_were_committed(stage: GateStage, tmp_
 
 def test_a_stage_that_was_given_nothing_knows_nothing(tmp_path: Path, stage: GateStage) -> None:
     stage.decide([fetched("a")], NOW_MS)
-    fresh = GateStage(policies.load(tmp_path))
+    fresh = staged(tmp_path)
     fresh.restore({}, NOW_MS)
     assert [record.output for record in fresh.decide([fetched("a")], NOW_MS).records] == ["commands"]
 
@@ -61,7 +73,8 @@ def test_a_batch_without_new_ids_changes_nothing(stage: GateStage) -> None:
 
 
 def test_the_role_reads_both_inputs_and_a_partition_number_has_its_own_memory(tmp_path: Path) -> None:
-    gate = role("g", policies.load(write_policies(tmp_path)))
+    snapshot = policies.load(write_policies(tmp_path))
+    gate = role("g", snapshot, nothing_to_know(snapshot))
     assert (gate.name, gate.inputs) == ("gate", ("decisions", "successors"))
     first, second = gate.new_stage(0), gate.new_stage(0)
     first.decide([fetched("a")], NOW_MS)

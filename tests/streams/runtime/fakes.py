@@ -35,9 +35,8 @@ class EchoStage:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    @property
-    def waits_for(self) -> str | None:
-        return None
+    async def learn(self, goes_on: Callable[[], None]) -> None:
+        """Nothing to know."""
 
     async def prepare(self, fetched: Sequence[Fetched]) -> None:
         """Nothing to wait for."""
