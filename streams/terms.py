@@ -196,7 +196,8 @@ def _duration(path: str, text: str, at_least_ms: int, problems: list[Problem], a
     if value_ms is None:
         problems.append(Problem(path, repr(text), "a length of time with its unit, such as 250ms, 90s, 10m or 1h30m"))
     elif value_ms < at_least_ms:
-        problems.append(Problem(path, repr(text), "more than nothing: with no budget every decision is stale"))
+        why = ": with no budget every decision is stale" if path.endswith("budget") else ""
+        problems.append(Problem(path, repr(text), f"more than nothing{why}"))
     elif value_ms > at_most_ms:
         days = at_most_ms == RETENTION_MS
         problems.append(

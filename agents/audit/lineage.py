@@ -162,7 +162,7 @@ class Lineage:
         ends = role == "commands" or (
             role == "exceptions"
             and family not in ("duplicate", "execution")  # the latter happen to a command, which is the ending
-            and (start or family != "invalid")
+            and (family != "invalid" or not self._is_start(fields))
         )
         if not ends:
             return

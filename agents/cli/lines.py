@@ -52,6 +52,8 @@ def printable(text: str, chars_max: int = TEXT_CHARS_MAX) -> str:
 def as_line(kind: str, seen: Seen) -> Line:
     body = _parsed(seen.value)
     where = f"{_clock(seen.timestamp_ms)} {seen.partition}/{seen.offset}"
+    if kind == "context" and seen.value is None:
+        return Line(where, _text(seen.key), "removed: it has no context any more", "", "yellow")
     if not isinstance(body, dict):
         text = "tombstone" if seen.value is None else (seen.value[: 4 * TEXT_CHARS_MAX].decode("utf-8", "replace"))
         return Line(where, _text(seen.key), printable(text), f"{len(seen.value or b'')} bytes", "red")
@@ -118,8 +120,9 @@ def _age_and_value(body: dict[str, Any], timestamp_ms: int) -> str:
     inner = body.get("decision")
     source = body if "value_minor" in body or not isinstance(inner, dict) else inner
     age_ms = body.get("age_ms")
-    if age_ms is None and isinstance(body.get("observed_at_ms"), int):
-        age_ms = max(0, timestamp_ms - body["observed_at_ms"])
+    seen_at_ms = body.get("observed_at_ms", body.get("at_ms") if "state" in body else None)
+    if age_ms is None and isinstance(seen_at_ms, int):
+        age_ms = max(0, timestamp_ms - seen_at_ms)
     shown = [f"age {duration(age_ms)}"] if isinstance(age_ms, int) else []
     if isinstance(source.get("value_minor"), int) and isinstance(source.get("currency"), str):
         shown.append(money(source["value_minor"], printable(source["currency"], 3)))
@@ -142,7 +145,29 @@ def _review(body: dict[str, Any]) -> tuple[str, str]:
 
 
 def _exception(body: dict[str, Any]) -> tuple[str, str]:
-    return f"{body.get('reason')}: {body.get('detail')}", "red"
+    attempt, first = body.get("attempt"), body.get("first_reason")
+    before = f" (attempt {attempt}, first {first})" if isinstance(attempt, int) and attempt > 1 else ""
+    return f"{body.get('reason')}: {body.get('detail')}{before}", "red"
+
+
+def _reevaluation(body: dict[str, Any]) -> tuple[str, str]:
+    gated_at_ms, final_ms = body.get("gated_at_ms"), body.get("final_deadline_ms")
+    left = ""
+    if isinstance(gated_at_ms, int) and isinstance(final_ms, int):
+        left = f", {duration(max(0, final_ms - gated_at_ms))} left"
+    named = f" ({body['policy']})" if body.get("policy") else ""
+    return f"ask again after attempt {body.get('attempt')}{left}: {body.get('reason')}: {body.get('detail')}{named}", (
+        "magenta"
+    )
+
+
+def _successor(body: dict[str, Any]) -> tuple[str, str]:
+    proposed, color = _decision(body)
+    return f"attempt {body.get('attempt')} after {body.get('cause')}: {proposed}", color
+
+
+def _context(body: dict[str, Any]) -> tuple[str, str]:
+    return f"version {body.get('version')}: {orjson.dumps(body.get('state')).decode()}", "blue"
 
 
 def _decision(body: dict[str, Any]) -> tuple[str, str]:
@@ -163,12 +188,14 @@ def _other(body: dict[str, Any]) -> tuple[str, str]:
     return orjson.dumps(body).decode(), "white"
 
 
-_IDS = ("decision_id", "id", "command_id", "review_id", "exception_id")
+_IDS = ("decision_id", "id", "command_id", "review_id", "exception_id", "request_id")
 _WHAT: dict[str, Callable[[dict[str, Any]], tuple[str, str]]] = {
     "commands": _command,
     "reviews": _review,
     "exceptions": _exception,
     "decisions": _decision,
-    "successors": _decision,
+    "successors": _successor,
+    "reevaluations": _reevaluation,
+    "context": _context,
     "receipts": _receipt,
 }

@@ -27,7 +27,8 @@ from streams.path import Snapshot
 from streams.runtime.policies import load
 from streams.terms import duration_ms
 
-COLORS = {"commands": "green", "reviews": "yellow", "exceptions": "red"}
+COLORS = {"commands": "green", "reviews": "yellow", "exceptions": "red", "reevaluations": "magenta"}
+NAMES = {"commands": "command", "reviews": "review", "exceptions": "exception", "reevaluations": "ask again"}
 LONG_BYTES = 4 * 1024 * 1024  # about a second of work: from here on a progress bar is worth its flicker
 REASON_CHARS_MAX = 80
 
@@ -106,7 +107,9 @@ def try_(file: IO[bytes], policies: Path, at_ms: int | None, age_ms: int | None,
 
     The same path decides as in the gate, repeats included. Its clock is told: without --at or --age each line is
     decided at the newest of its own sent_at_ms, decided_at_ms and observed_at_ms, so that a file of yesterday comes out
-    as it would have yesterday. The key is taken to be right (the entity), the topics to be empty.
+    as it would have yesterday. The key is taken to be right (the entity), the topics to be empty: no entity has a
+    context. A stale decision that the policy asks about again is shown with the time that is left for an answer; the
+    evaluator is not asked.
 
     With --output json each line is the record that would be sent: its topic, key, value and headers. The lines
     themselves have no headers, so a CloudEvent's attributes and a trace context cannot be tried.
@@ -163,7 +166,7 @@ def _value(body: dict[str, Any]) -> tuple[str, int] | None:
 
 
 def _line(one: Tried, body: dict[str, Any], policies: Snapshot) -> str:
-    what = click.style(f"{one.output.removesuffix('s'):<9}", fg=COLORS[one.output])
+    what = click.style(f"{NAMES[one.output]:<9}", fg=COLORS[one.output])
     parts = [f"line {one.number:<4} {what}  {_reason(body)}"]
     if rule := body.get("rule"):
         parts.append(f"by {printable(rule, REASON_CHARS_MAX)}")
@@ -171,6 +174,8 @@ def _line(one: Tried, body: dict[str, Any], policies: Snapshot) -> str:
     if policy and (age_ms := body["age_ms"]) is not None:
         budget_ms = body.get("budget_ms") or policy.freshness.of(body.get("segment")).budget_ms
         parts.append(f"age {duration(age_ms)} of {duration(budget_ms)}")
+    if one.output == "reevaluations":
+        parts.append(f"{duration(body['final_deadline_ms'] - body['gated_at_ms'])} left")
     if value := _value(body):
         parts.append(money(value[1], printable(value[0])))
     who = printable(f"{body['entity'] or ''} {body['decision_id'] or ''}".strip(), REASON_CHARS_MAX)

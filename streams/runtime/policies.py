@@ -10,7 +10,7 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from schemas.policy import Condition, PolicyDocument
+from schemas.policy import Condition, PolicyDocument, Segment
 from streams.errors import ConfigurationError
 from streams.path import Snapshot
 from streams.policy import Policy, compile_policy
@@ -29,7 +29,22 @@ _WORDS = {
     " | ": ", or ",
 }
 _WORD = re.compile("|".join(map(re.escape, _WORDS)))
-_DURATIONS = ("freshness.budget", "freshness.total", "freshness.skew_tolerance")
+_DURATION = re.compile(
+    r"freshness\.(budget|total|skew_tolerance|segments\..+\.budget|allowance\.(initial|at_least|at_most))|evaluator\.timeout"
+)
+_SPAN = "a length of time with its unit, such as 250ms, 90s, 10m or 1h30m"
+# where msgspec names types and we know words
+_EXPECTED = {
+    _DURATION: _SPAN,
+    re.compile(r"freshness\.(segments\..+\.)?on_stale"): "drop, reevaluate or escalate",
+    re.compile(r"boundary\.rules\[\d+\]\.then"): "autonomous, escalate or block",
+    re.compile(r"freshness\.allowance"): f"{_SPAN}, or initial and at_most where it is measured",
+    re.compile(r"freshness\.context"): (
+        "any, or a list of fields of the context's state; without the line it is not looked at"
+    ),
+    re.compile(r"freshness\.overload"): "fields with values, {} for the usual ones",
+    re.compile(r".+\.limits\.reversible"): "true; without the line, reversible or not is all the same",
+}
 
 
 class Fault(NamedTuple):
@@ -113,31 +128,28 @@ def _problem(text: str, content: Any) -> Problem:
 
 
 def _expected(what: str, path: str) -> str:
-    if path in _DURATIONS:
-        return "a length of time with its unit, such as 250ms, 90s, 10m or 1h30m"
-    if path.endswith("limits.reversible"):
-        return "true; without the line, reversible or not is all the same"
-    if what.startswith("Invalid enum value "):
-        return "autonomous, escalate or block"
+    for place, words in _EXPECTED.items():
+        if place.fullmatch(path):
+            return words
     return _WORD.sub(lambda word: _WORDS[word[0]], what.removeprefix("Expected ").partition(", got ")[0])
 
 
 def _resolve(where: str, content: Any) -> tuple[str, Any]:
-    """The path with the names of conditions, which msgspec leaves out, and what stands there."""
+    """The path with the names of conditions and segments, which msgspec leaves out, and what stands there."""
     path = ""
     for index, given in _STEP.findall(where):
         if index:
             path, content = f"{path}[{index}]", content[int(index)]
             continue
-        name = given or _first_wrong(content)
+        name = given or _first_wrong(content, Segment if path == "freshness.segments" else Condition)
         path, content = f"{path}.{name}".removeprefix("."), content.get(name) if isinstance(content, dict) else None
     return path, content
 
 
-def _first_wrong(conditions: dict[str, Any]) -> str:
-    for name, condition in conditions.items():
+def _first_wrong(named: dict[str, Any], kind: type[Condition | Segment]) -> str:
+    for name, given in named.items():
         try:
-            msgspec.convert(condition, Condition)
+            msgspec.convert(given, kind)
         except msgspec.ValidationError:
             return name
     return "..."

@@ -225,6 +225,21 @@ def test_two_endings_of_one_root_before_its_final_deadline_break_the_promise() -
     assert found(judged([FIRST, AGAIN, repeated], [ASKED, commanded(AGAIN), told])) == {}
 
 
+def test_one_start_ends_once_however_late_the_second_ending_is() -> None:
+    elsewhere = {"topic": "t.reviews", "partition": 0, "offset": 1}
+    late = unsaved(ASKED, "review.expired").changed(gated_at_ms=FINAL_MS + 1, caused_by=elsewhere)
+    assert found(judged([FIRST, AGAIN], [ASKED, commanded(AGAIN), late])) == {"ended_twice": 1}
+
+
+def test_a_record_that_was_never_let_in_is_no_ending_of_the_root_that_it_names() -> None:
+    """Its producer sent it again, and better; but a successor that is refused has ended its root."""
+    refused = exception(decision(1, "d-1"), "invalid.time").rewritten('"kind"', '"decision_id":"d-1","kind"')
+    assert found(judged([FIRST, AGAIN, decision(1, "d-1")], [ASKED, commanded(AGAIN), refused])) == {}
+    of_successor = exception(AGAIN, "invalid.time").rewritten('"kind"', '"decision_id":"d-1~2","kind"')
+    reviewed = commanded(FIRST, 9, gated_at_ms=OBSERVED_MS + 5, deadline_ms=LATE_MS).changed(kind="followup")
+    assert found(judged([FIRST, AGAIN], [ASKED, of_successor, reviewed])) == {"ended_twice": 1}
+
+
 def test_an_id_that_its_producer_uses_again_later_is_the_producers_fault() -> None:
     later = decision(1, "d-1", observed_at_ms=FINAL_MS + 10_000)
     again = command(later).changed(

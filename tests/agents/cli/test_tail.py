@@ -11,15 +11,18 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from agents.cli.lines import Seen, as_document, as_line, printable
 from agents.readable import duration, money
+from schemas.examples import EXAMPLES
 
 SLUICEGATE = [sys.executable, "-c", "from agents.cli.main import main; main()"]
 TIME_MS = 1_764_000_000_163
+COLORS = {"green", "yellow", "red", "cyan", "magenta", "blue"}
 
 
 def seen(value: bytes | None, key: bytes | None = b"acct-17") -> Seen:
@@ -76,7 +79,51 @@ def test_an_exception_without_a_decision_is_named_by_its_own_id_and_key() -> Non
     assert line.what == "invalid.json: not JSON"
 
 
-@pytest.mark.parametrize("kind", ["commands", "reviews", "exceptions", "decisions", "receipts", "state"])
+def shown(example: str, kind: str) -> str:
+    value = msgspec.json.encode(EXAMPLES[example])
+    line = as_line(kind, replace(seen(value), timestamp_ms=TIME_MS + 700_000))
+    assert line.color in COLORS
+    return f"{line.who}: {line.what}  {line.tail}"
+
+
+def test_a_decision_that_is_asked_about_again_is_told_in_a_line_each() -> None:
+    """The request, the state of the entity that the evaluator is shown, and the decision made again."""
+    assert shown("reevaluation", "reevaluations") == (
+        "acct-17 d-7f3a: ask again after attempt 1, 18 min left: stale.age: observed 700000 ms ago; "
+        "the budget is 600000 ms (billing@3)  age 12 min  1,250.50 USD"
+    )
+    assert shown("context", "context") == 'acct-17: version 42: {"rate_card":"2019-02"}  age 7 min'
+    assert shown("successor", "successors") == (
+        "acct-17 d-7f3a~2: attempt 2 after stale.age: billing proposes invoice.post by rater@2026-11-01, "
+        "confidence 0.95  age 155 ms  1,253.00 USD"
+    )
+
+
+def test_what_could_not_be_saved_says_how_often_it_was_tried() -> None:
+    value = body(
+        entity="e",
+        decision_id="d~3",
+        reason="reevaluation.timeout",
+        detail="no answer",
+        attempt=3,
+        first_reason="stale.age",
+    )
+    assert as_line("exceptions", seen(value)).what == "reevaluation.timeout: no answer (attempt 3, first stale.age)"
+
+
+def test_a_context_that_is_removed_is_no_error() -> None:
+    line = as_line("context", seen(None))
+    assert (line.who, line.what, line.color) == ("acct-17", "removed: it has no context any more", "yellow")
+    assert as_line("commands", seen(None)).color == "red"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("commands", "reviews", "exceptions", "decisions", "receipts", "state"),
+        *("reevaluations", "successors", "context"),
+    ],
+)
 @pytest.mark.parametrize(
     "value",
     [None, b"", b"\xff\xfe", b"no json", b"[1]", b"{}", body(reasons=5, action=3, decision=[], age_ms="x")],

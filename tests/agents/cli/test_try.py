@@ -99,6 +99,28 @@ def test_a_line_for_each_decision_and_a_summary(
     assert err == ""
 
 
+ASKING = POLICY.replace("{budget: 10m}", "{budget: 10m, total: 30m, on_stale: reevaluate}") + (
+    "evaluator: {function: 'rater:evaluate'}\n"
+)
+
+
+def test_a_stale_decision_that_would_be_asked_about_again_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "policies" / "billing.yaml").write_text(ASKING)
+    assert run(monkeypatch, folder, [decision(1)], "--age", "11m") == 0
+    first, *table = capsys.readouterr().out.splitlines()
+    assert " ".join(first.split()) == (
+        "line 1 ask again stale.age age 11 min of 10 min 19 min left 12.50 USD acct-17 d-1"
+    )
+    assert any("reevaluations" in line and "stale.age" in line for line in table)
+    assert run(monkeypatch, folder, [decision(1)], "--age", "31m") == 0
+    assert "exception  stale.age" in capsys.readouterr().out, "past its final deadline nothing can be saved"
+    assert run(monkeypatch, folder, [decision(1)], "--age", "11m", "--output", "json") == 0
+    sent = json.loads(capsys.readouterr().out)
+    assert (sent["topic"], sent["value"]["attempt"]) == ("sluicegate.reevaluations", 1)
+
+
 def test_json_is_the_records_as_they_would_be_sent(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

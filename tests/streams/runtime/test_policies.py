@@ -133,11 +133,89 @@ UNIT = "a length of time with its unit, such as 250ms, 90s, 10m or 1h30m"
         ("0s", "'0s'", "more than nothing: with no budget every decision is stale"),
         ("10s, total: 5s", "5s", "at least the budget, 10s"),
         ("10s, skew_tolerance: 2", "2", UNIT),
+        ("8d", "'8d'", "at most 7d: topics keep records for so long"),
+        ("7d, total: 169h", "'169h'", "at most 7d: topics keep records for so long"),
+        ("10s, total: 0s", "'0s'", "more than nothing"),
+        ("10s, segments: {b: {budget: 1s}, a: {budget: 5}}", "5", UNIT),
+        ("10s, segments: {a: {budget: 0s}}", "'0s'", "more than nothing: with no budget every decision is stale"),
+        ("10s, allowance: 5", "5", f"{UNIT}, or initial and at_most where it is measured"),
+        ("10s, allowance: {initial: 5, at_most: 6s}", "5", UNIT),
+        ("10s, allowance: 10s", "10s", "less than the shortest budget, 10000 ms: nothing would pass"),
+        (
+            "10s, segments: {a: {budget: 2s}}, allowance: {initial: 1s, at_most: 2s}",
+            "2s",
+            "less than the shortest budget, 2000 ms: nothing would pass",
+        ),
+        ("10s, allowance: {initial: 3s, at_most: 2s}", "3s", "from 0s to 2s"),
     ],
 )
 def test_a_fault_of_time(tmp_path: Path, budget: str, found: str, expected: str) -> None:
     document = HEAD.replace("10s", budget) + "    []"
     assert fault(tmp_path, document)[1:] == (found, expected)
+
+
+ALONE = "drop: without an evaluator nobody can decide again on the present"
+
+
+@pytest.mark.parametrize(
+    ("freshness", "path", "found", "expected"),
+    [
+        ("on_stale: maybe", "on_stale", "'maybe'", "drop, reevaluate or escalate"),
+        ("on_stale: 5", "on_stale", "5", "drop, reevaluate or escalate"),
+        (
+            "segments: {b: {budget: 1s}, a: {on_stale: no}}",
+            "segments.a.on_stale",
+            "'no'",
+            "drop, reevaluate or escalate",
+        ),
+        ("on_stale: reevaluate", "on_stale", "reevaluate", ALONE),
+        ("on_stale: escalate", "on_stale", "escalate", ALONE),
+        ("segments: {a: {on_stale: reevaluate}}", "segments.a.on_stale", "reevaluate", ALONE),
+        ("segments: {a: {}}", "segments.a", "nothing", "budget, on_stale or both"),
+        (
+            "context: all",
+            "context",
+            "'all'",
+            "any, or a list of fields of the context's state; without the line it is not looked at",
+        ),
+        ("context: []", "context", "no field", "any, or the names of fields of the context's state"),
+        ("context: [rate_card, 5]", "context[1]", "5", "text"),
+        ("overload: true", "overload", "True", "fields with values, {} for the usual ones"),
+        ("max_attempts: 1", "max_attempts", "1", "a whole number >= 2"),
+    ],
+)
+def test_a_fault_of_what_becomes_of_the_stale(
+    tmp_path: Path, freshness: str, path: str, found: str, expected: str
+) -> None:
+    document = HEAD.replace("10s", f"10s, {freshness}") + "    []"
+    assert fault(tmp_path, document) == (f"freshness.{path}", found, expected)
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "path", "found", "expected"),
+    [
+        ("{}", "", "neither of url and function", "one of them"),
+        ("{url: 'http://x', function: 'a:b'}", "", "both of url and function", "one of them"),
+        ("{url: 'ftp://x'}", ".url", "'ftp://x'", "the address of an endpoint, http://... or https://..."),
+        ("{function: rater}", ".function", "'rater'", "module:function, such as rater:evaluate"),
+        ("{url: 'http://x', interpreter: py}", ".interpreter", "'py'", "it only beside a function"),
+        ("{url: 'http://x', timeout: 5}", ".timeout", "5", UNIT),
+        ("{url: 'http://x', timeout: 0s}", ".timeout", "'0s'", "more than nothing"),
+        ("{url: 'http://x', timeout: 2m}", ".timeout", "'2m'", "at most 60s"),
+        ("{url: 'http://x', concurrency: 0}", ".concurrency", "0", "a whole number >= 1"),
+        ("{url: 'http://x', action_types: []}", ".action_types", "none", "at least one type, or no such line"),
+    ],
+)
+def test_a_fault_of_the_evaluator(tmp_path: Path, evaluator: str, path: str, found: str, expected: str) -> None:
+    assert fault(tmp_path, f"evaluator: {evaluator}\n{HEAD}    []") == (f"evaluator{path}", found, expected)
+
+
+def test_with_an_evaluator_the_stale_may_be_asked_again(tmp_path: Path) -> None:
+    freshness = "10s, on_stale: escalate, segments: {a: {on_stale: reevaluate}}"
+    head = f"evaluator: {{function: 'rater:evaluate'}}\n{HEAD.replace('10s', freshness)}    []"
+    (policy,), faults = read_folder(write(tmp_path, a=head))
+    assert faults == []
+    assert (policy.freshness.of(None).on_stale, policy.freshness.of("a").on_stale) == ("escalate", "reevaluate")
 
 
 @pytest.mark.parametrize(
