@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from agents.budget.recording import Recording
 from agents.budget.report import loss
-from agents.readable import duration
 from streams.budget import Replayed, State
 from streams.errors import ConfigurationError
 
@@ -21,6 +20,11 @@ if TYPE_CHECKING:
 SUFFIXES = (".svg", ".png")
 LINES = ((State.KEPT, "kept", "#1a7f37"), (State.DROPPED, "dropped", "#b3261e"))
 MORE = ((State.ASKED, "asked again", "#9a6700"), (State.SHOWN, "shown as stale", "#6639ba"))
+
+_UNITS_MS = {"d": 86_400_000, "h": 3_600_000, "min": 60_000, "s": 1_000, "ms": 1}
+_STEPS = {"ms": (1, 3, 10, 30, 100, 300), "s": (1, 2, 5, 10, 20), "min": (0.5, 1, 2, 5, 10, 30), "h": (1, 2, 6, 12)}
+TICKS_MS = [round(step * _UNITS_MS[unit]) for unit, steps in _STEPS.items() for step in steps]
+TICKS_MS += [step * _UNITS_MS["d"] for step in (1, 3, 7)]
 
 
 def check(file: Path) -> None:
@@ -42,16 +46,18 @@ def draw(file: Path, recording: Recording, rows: Sequence[Replayed], present_ms:
     """Writes the picture. Raises ConfigurationError where the file cannot be written."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
     lost, loads = loss(recording), [one.questions_a_second(span_ms) for one in rows]
+    times_ms = [*(one.budget_ms for one in rows), *(age_ms for age_ms, _, _ in lost)]
+    ticks_ms = [one for one in TICKS_MS if min(times_ms) <= one <= max(times_ms)]
     panels = 1 + any(peak for _, peak in loads) + bool(lost)
     with rc_context(
         {"svg.hashsalt": "sluicegate", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     ):
         figure = Figure(figsize=(7.5, 1.2 + 2.4 * panels), layout="constrained")
         axes = list(figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0])
-        figure.suptitle(f"{recording.workflow}: {len(recording.inputs):,} recorded decisions under other budgets")
+        figure.suptitle(f"{recording.workflow}: {len(rows[0].states):,} recorded decisions under other budgets")
         _shares(axes[0], rows)
         axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
         if any(peak for _, peak in loads):
@@ -63,8 +69,9 @@ def draw(file: Path, recording: Recording, rows: Sequence[Replayed], present_ms:
             axis.set_xscale("log")
             axis.axvline(present_ms, color="#57606a", linestyle=":", linewidth=1)
             axis.grid(alpha=0.25)
-            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(max(1, round(value)))))
-            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.xaxis.set_major_locator(FixedLocator(ticks_ms))
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _named(round(value))))
+            axis.xaxis.set_minor_locator(NullLocator())
         axes[0].annotate(" present", (present_ms, 0), xycoords=("data", "axes fraction"), color="#57606a", va="bottom")
         axes[-1].set_xlabel("budget" + (", age at action" if lost else ""))
         try:
@@ -111,3 +118,8 @@ def _loss(axis: Axes, lost: Sequence[tuple[int, int, float]]) -> None:
     axis.axhline(0, color="#57606a", linewidth=0.7)
     axis.set_ylabel("lost of what was promised")
     axis.legend(frameon=False)
+
+
+def _named(span_ms: int) -> str:
+    unit = next(unit for unit, size_ms in _UNITS_MS.items() if span_ms >= size_ms)
+    return f"{span_ms // _UNITS_MS[unit]} {unit}"

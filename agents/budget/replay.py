@@ -81,7 +81,7 @@ class Replay:
                         questions_ms.append(gated_at_ms)
                         state = State.DROPPED if answer.attempt_id in self.recording.vain else state
                     at = self._index.get(answer.attempt_id.partition("~")[0])
-                    if at is not None:
+                    if at is not None and state is not None:
                         states[at] = state
                 passed(len(going))
         return Replayed(
@@ -174,7 +174,8 @@ def _fetched(events: list[Event], now_ms: int) -> Fetched:
     )
 
 
-def _state(sent: Sent) -> State:
+def _state(sent: Sent) -> State | None:
+    """None of a repeat: what became of the decision itself stands."""
     if sent.output == "commands":
         return State.KEPT
     if sent.output == "reevaluations":
@@ -182,4 +183,7 @@ def _state(sent: Sent) -> State:
     body = orjson.loads(sent.value)
     if sent.output == "reviews":
         return State.SHOWN if body["reasons"] == ["stale"] else State.KEPT
-    return State.DROPPED if body["reason"].partition(".")[0] in STALE_FAMILIES else State.OTHER
+    family = body["reason"].partition(".")[0]
+    if family in SETTLED_FAMILIES:
+        return None
+    return State.DROPPED if family in STALE_FAMILIES else State.OTHER

@@ -20,7 +20,7 @@ SERIES = (*STAGES, AGE, ACTUATION, SHARE)
 PERCENTS = (50, 95, 99)
 OUTPUTS = ("commands", "reviews", "exceptions", "reevaluations")
 SLOTS = 10
-WORKFLOWS_MAX = 200  # a producer may write any name, but only those of policies are ever decided
+WORKFLOWS_MAX = 200  # only those that have a policy are looked at, whatever name a producer writes
 NOT_AGED_FAMILIES = frozenset({"duplicate", "invalid"})
 
 
@@ -78,9 +78,9 @@ class Recent:
             return
         if not isinstance(body, dict) or not isinstance(workflow := body.get("workflow"), str):
             return
-        if workflow not in self._slots and len(self._slots) >= WORKFLOWS_MAX:
+        if kind != "receipts" and (body.get("kind") != "disposition" or body.get("policy") is None):
             return
-        if kind != "receipts" and body.get("kind") != "disposition":
+        if workflow not in self._slots and len(self._slots) >= WORKFLOWS_MAX:
             return
         slot = self._slots.setdefault(workflow, {}).setdefault(at_ms // self._slot_ms, Slot())
         if kind == "receipts":

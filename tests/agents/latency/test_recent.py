@@ -18,7 +18,14 @@ STAGES_MS = {"inference": 100, "producer": 20, "transport": 5, "queue": 30, "gat
 
 
 def output(**fields: Any) -> bytes:
-    whole = {"workflow": "billing", "kind": "disposition", "gated_at_ms": NOW_MS, "age_ms": 157, "stages_ms": STAGES_MS}
+    whole = {
+        "workflow": "billing",
+        "policy": "billing@3",
+        "kind": "disposition",
+        "gated_at_ms": NOW_MS,
+        "age_ms": 157,
+        "stages_ms": STAGES_MS,
+    }
     return json.dumps({**whole, **fields}).encode()
 
 
@@ -65,6 +72,7 @@ def test_repeats_bad_input_and_later_steps_are_no_decisions_of_this_window() -> 
             ("exceptions", output(reason="duplicate.repeat", age_ms=9_000, budget_ms=1_000)),
             ("exceptions", output(reason="review.expired", kind="followup")),
             ("exceptions", output(reason="invalid.json", workflow=None)),
+            ("exceptions", output(reason="invalid.unknown_workflow", workflow="biling", policy=None)),
             ("commands", b"\xff"),
             ("commands", b""),
         )
