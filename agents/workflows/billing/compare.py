@@ -30,7 +30,7 @@ from streams.runtime import topics
 from streams.runtime.broker import Broker, BrokerConfig
 
 PARTITIONS = 4
-RATE_PER_S = 500
+ENDINGS = ("commands", "exceptions")
 SEEN_S = 2.0  # a change of context is seen within a fraction of it
 DONE_S = 60.0
 GATES = {
@@ -59,63 +59,65 @@ async def run(bootstrap: str, folder: Path, many: Sequence[Trip], progress: Prog
         command = [*SLUICEGATE, "worker", "--bootstrap", bootstrap, "--prefix", prefix, "--policies", str(policies)]
         with running([*command, "--metrics-port", "0", "--data", str(policies / "data")], folder / f"{prefix}log"):
             task = progress.add_task(name, total=len(many))
-            await _send(bootstrap, prefix, many, partial(progress.advance, task))
-            found[name] = billed(many, await _posted(bootstrap, prefix, len(many)))
+            outputs = Outputs(bootstrap, prefix, partial(progress.update, task))
+            found[name] = billed(many, await _replayed(bootstrap, prefix, many, outputs))
     return found
 
 
-async def _send(bootstrap: str, prefix: str, many: Sequence[Trip], sent: Callable[[], None]) -> None:
+async def _replayed(bootstrap: str, prefix: str, many: Sequence[Trip], outputs: Outputs) -> dict[str, int]:
+    """The total that was posted for each trip. The cards change when all that came before has ended."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=5)
     await producer.start()
+    await outputs.start()
     try:
-        await _tell(producer, prefix, many, 1)
-        told, began_s = False, time.monotonic()
-        for number, trip in enumerate(many):
-            if not told and trip.started_at.isoformat() >= IN_FORCE:
-                told = True
-                await _tell(producer, prefix, many, 2)
-                began_s += SEEN_S
-            decision = bill(trip, _now_ms(), "sur")
-            await producer.send(prefix + "decisions", encode(decision), key=decision["entity"].encode())
-            sent()
-            ahead_s = number / RATE_PER_S - (time.monotonic() - began_s)
-            if ahead_s > 0:
-                await asyncio.sleep(ahead_s)
-        await producer.flush()
+        before = sum(trip.started_at.isoformat() < IN_FORCE for trip in many)
+        for version, until in ((1, before), (2, len(many))):
+            for entity, context in contexts(many, version, _now_ms()):
+                await producer.send(prefix + "context", json.dumps(context).encode(), key=entity.encode())
+            await producer.flush()
+            await asyncio.sleep(SEEN_S)
+            for trip in many[outputs.ended : until]:
+                decision = bill(trip, _now_ms(), "sur")
+                await producer.send(prefix + "decisions", encode(decision), key=decision["entity"].encode())
+            await producer.flush()
+            await outputs.until(until)
     finally:
         await producer.stop()
+        await outputs.stop()
+    return outputs.posted
 
 
-async def _tell(producer: AIOKafkaProducer, prefix: str, many: Sequence[Trip], version: int) -> None:
-    """The rate card of every account, and the time in which the gate sees it."""
-    for entity, context in contexts(many, version, _now_ms()):
-        await producer.send(prefix + "context", json.dumps(context).encode(), key=entity.encode())
-    await producer.flush()
-    await asyncio.sleep(SEEN_S)
+class Outputs:
+    """Reads what the gate sends, until so many decisions have ended."""
 
+    def __init__(self, bootstrap: str, prefix: str, show: Callable[..., None]) -> None:
+        self.posted: dict[str, int] = {}
+        self.ended = 0
+        self._show = show
+        self._places = [TopicPartition(prefix + kind, n) for kind in ENDINGS for n in range(PARTITIONS)]
+        self._consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
 
-async def _posted(bootstrap: str, prefix: str, count: int) -> dict[str, int]:
-    """The total of each trip's command, once every decision has ended."""
-    places = [TopicPartition(prefix + kind, n) for kind in ("commands", "exceptions") for n in range(PARTITIONS)]
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
-    await consumer.start()
-    posted: dict[str, int] = {}
-    ended, until_s = 0, time.monotonic() + DONE_S
-    try:
-        consumer.assign(places)
-        await consumer.seek_to_beginning(*places)
-        while ended < count:
+    async def start(self) -> None:
+        await self._consumer.start()
+        self._consumer.assign(self._places)
+        await self._consumer.seek_to_beginning(*self._places)
+
+    async def stop(self) -> None:
+        await self._consumer.stop()
+
+    async def until(self, count: int) -> None:
+        """Returns when `count` decisions have ended. Raises PromiseBroken when they do not."""
+        until_s = time.monotonic() + DONE_S
+        while self.ended < count:
             if time.monotonic() > until_s:
-                raise PromiseBroken(f"{count - ended} of {count} decisions had not ended after {DONE_S:.0f} s")
-            for place, records in (await consumer.getmany(timeout_ms=500)).items():
-                ended += len(records)
+                raise PromiseBroken(f"{count - self.ended} decisions had not ended after {DONE_S:.0f} s")
+            for place, records in (await self._consumer.getmany(timeout_ms=200)).items():
+                self.ended += len(records)
                 if place.topic.endswith("commands"):
                     for record in records:
                         action = json.loads(record.value)["action"]
-                        posted[action["trip"]] = action["total_minor"]
-    finally:
-        await consumer.stop()
-    return posted
+                        self.posted[action["trip"]] = action["total_minor"]
+            self._show(completed=self.ended)
 
 
 def _now_ms() -> int:
@@ -124,9 +126,9 @@ def _now_ms() -> int:
 
 def table(found: dict[str, Billed]) -> Table:
     """Dollars misbilled and not billed at all, by gate."""
-    shown = Table(title="Trips of January and February 2019, billed by a rater whose cards are up to a week old")
-    shown.add_column("a changed rate card is")
-    for column in ("trips", "posted", "misbilled", "USD misbilled", "not billed", "USD not billed"):
+    shown = Table(title="Taxi trips, billed by a rater whose cards are up to a week old")
+    shown.add_column("changed card")
+    for column in ("trips", "posted", "misbilled", "USD", "not billed", "USD"):
         shown.add_column(column, justify="right")
     for name, one in found.items():
         dollars = [f"{minor / 100:,.2f}" for minor in (one.misbilled_minor, one.unbilled_minor)]
