@@ -135,10 +135,10 @@ async def test_a_call_past_its_time_keeps_its_slot_and_the_others_go_on(make: Ma
 
 @pytest.mark.parametrize("behaviour", ["hangs_first", "hangs_awaited"])
 async def test_when_all_its_calls_hang_it_is_started_anew(make: Make, behaviour: str) -> None:
-    evaluators = make(behaviour, timeout="300ms", concurrency=1)
+    evaluators = make(behaviour, timeout="1s", concurrency=1)
     await evaluators.check()
     with pytest.raises(Unanswered) as why:
-        await ask(evaluators, timeout_s=0.3)
+        await ask(evaluators, timeout_s=1.0)
     assert why.value.late
     assert await ask(evaluators)
 
@@ -209,13 +209,19 @@ asyncio.run(main())
 )
 async def test_it_and_what_it_has_started_die_with_us(folder: Path, behaviour: str) -> None:
     us = subprocess.Popen([sys.executable, "-c", OURS, behaviour], cwd=HOME)
+    both: list[psutil.Process] = []
     try:
         await asyncio.wait_for(until((folder / "hanging").exists), 30)
         both = [psutil.Process(int(pid)) for pid in (folder / "pids").read_text().split()]
+        us.kill()
+        us.wait()
+        await asyncio.wait_for(until(lambda: not any(alive(one) for one in both)), 20)
     finally:
         us.kill()
         us.wait()
-    await asyncio.wait_for(until(lambda: not any(alive(one) for one in both)), 20)
+        for one in both:
+            if alive(one):
+                one.kill()
 
 
 async def test_two_workflows_have_a_process_each() -> None:
