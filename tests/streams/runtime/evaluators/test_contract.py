@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from schemas.decision import Successor
 from streams.batch import Refused
 from streams.reevaluation import Unanswered, successor
 from streams.runtime.evaluators import Evaluators
@@ -52,10 +53,11 @@ def dead_url() -> str:
 
 
 @pytest.mark.parametrize("behaviour", ["right", "slow"])
-async def test_an_answer_in_time_is_handed_on(make: Make, behaviour: str) -> None:
+async def test_an_answer_in_time_is_handed_on_and_makes_a_successor(make: Make, behaviour: str) -> None:
     evaluators = make(behaviour)
     said = await ask(evaluators)
     assert json.loads(said)["id"] == "d-1~2"
+    assert isinstance(successor(pending(), said, None, NOW_MS + 5_000), Successor)
     assert evaluators.calls == Counter({("billing", "answered"): 1})
     assert evaluators.busy["billing"] == 0
 
