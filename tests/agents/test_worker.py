@@ -87,7 +87,8 @@ def left_of(*groups: int) -> list[int]:
     ("options", "line"),
     [
         (["--roles", "gates"], "sluicegate: --roles: found 'gates', expected all, gate, reevaluation"),
-        (["--roles", "gate,gate", "--group", "g"], "sluicegate: --group names the group of one role"),
+        (["--roles", "gate,reevaluation", "--group", "g"], "sluicegate: --group names the group of one role"),
+        (["--roles", "gate,gate"], "sluicegate: --roles: 'gate,gate' names a role twice"),
         (["--roles", ""], "sluicegate: --roles: found nothing, expected all, gate, reevaluation"),
     ],
 )
