@@ -72,7 +72,9 @@ def draw(file: Path, recording: Recording, rows: Sequence[Replayed], present_ms:
             axis.xaxis.set_major_locator(FixedLocator(ticks_ms))
             axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _named(round(value))))
             axis.xaxis.set_minor_locator(NullLocator())
-        axes[0].annotate(" present", (present_ms, 0), xycoords=("data", "axes fraction"), color="#57606a", va="bottom")
+        axes[0].annotate(
+            " present", (present_ms, 0.45), xycoords=("data", "axes fraction"), color="#57606a", va="center"
+        )
         axes[-1].set_xlabel("budget" + (", age at action" if lost else ""))
         try:
             figure.savefig(file, metadata={"Date": None} if file.suffix.lower() == ".svg" else None)

@@ -65,7 +65,7 @@ def lost(arrivals: list[Arrival], under: Policy, by: By) -> float:
 @pytest.mark.parametrize("by", ["value", "count"])
 @pytest.mark.parametrize("source", [made_up, trips])
 def test_the_recommended_budget_drops_what_was_predicted_on_traffic_it_has_not_seen(source: object, by: By) -> None:
-    arrivals = (made_up if source is made_up else trips)(6_000)
+    arrivals = (made_up if source is made_up else trips)(4_000)
     order = np.random.default_rng(1).permutation(len(arrivals) // 100)  # stretches of time, not single decisions
     first = [one for at in sorted(order[: len(order) // 2]) for one in arrivals[at * 100 : at * 100 + 100]]
     held_back = [one for at in sorted(order[len(order) // 2 :]) for one in arrivals[at * 100 : at * 100 + 100]]
