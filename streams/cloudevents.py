@@ -139,6 +139,11 @@ def filled(decision: Decision, attributes: dict[str, str]) -> Decision | Refused
     return msgspec.structs.replace(decision, **absent) if absent else decision
 
 
+def expiry_ms(event: Event) -> int | None:
+    """The event's `expirytime` in epoch milliseconds, or None where it has none or one that is no RFC 3339 time."""
+    return _time_ms(event.attributes.get("expirytime", ""))
+
+
 def _time_ms(text: str) -> int | None:
     """An RFC 3339 time in epoch milliseconds, rounded down; None where it is none.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from streams.batch import Remembered
 from streams.context import NO_CONTEXT, Contexts
+from streams.shedding import Admission
 from streams.superseding import Latest
 from streams.window import Window
 
@@ -15,17 +16,23 @@ WINDOW, LATEST = "window/", "latest/"  # its stores in the changelog
 class Memory:
     """`window` and `latest` are written to the changelog; `contexts` and `allowances_ms` are kept up by others.
 
-    `allowances_ms`, by policy index: what is kept back for executors, where it is measured.
+    `allowances_ms`, by policy index: what is kept back for executors, where it is measured. `admission` chooses what is
+    shed under overload, None: nothing; what it has learnt of the flow is not kept for the next owner, who learns anew.
     """
 
-    def __init__(self, window: Window | None = None, contexts: Contexts = NO_CONTEXT) -> None:
+    def __init__(
+        self, window: Window | None = None, contexts: Contexts = NO_CONTEXT, admission: Admission | None = None
+    ) -> None:
         self.window = Window() if window is None else window
         self.latest = Latest()
         self.contexts = contexts
+        self.admission = admission
         self.allowances_ms: dict[int, int] = {}
 
     def commit(self, new: Remembered, now_ms: int) -> dict[str, bytes]:
         """Keeps what a batch adds, once it is final; the records (slot -> value) for the batch's own transaction."""
+        if self.admission is not None and new.learnt is not None:
+            self.admission.learnt = new.learnt
         changes = {WINDOW: self.window.commit(new, now_ms), LATEST: self.latest.commit(new, now_ms)}
         return {f"{store}{change.slot}": change.value for store, change in changes.items() if change}
 

@@ -1,5 +1,6 @@
 """The whole way of a batch, in one function: bytes, clock and policies in; records to send out.
 
+    shedding   what does not fit in time -> refused at a glance; only under overload
     ingest     decode and validate       -> a decision, or refused
     window     here before?              -> new, or refused
     latency    stage times, clock skew   -> age and stages
@@ -50,7 +51,10 @@ def decide(
     `memory` is read and not changed: `memory.commit(decided.remembered, ...)` keeps what is new, once the batch is
     going to be sent. So a batch that came to nothing can be decided again.
     """
-    rows = ingest(fetched, now_ms, policies.by_workflow)
+    plan = None
+    if memory.admission is not None:
+        plan = memory.admission.plan(fetched, now_ms, policies.by_workflow, memory.allowances_ms, settings)
+    rows = ingest(fetched if plan is None else plan.full, now_ms, policies.by_workflow)
     new = _open(rows)
     deadlines(new, policies.by_index)
     remembered = memory.window.remember(new, now_ms, policies.tolerances_ms)
@@ -59,6 +63,8 @@ def decide(
     bound([row for row in new if not row.settled], policies.by_index)
     _let_go(_open(new), memory, remembered, now_ms, policies)
     records, counts = _published(rows, now_ms, policies, settings)
+    if plan is not None:
+        remembered.learnt, records, counts = plan.learnt, plan.joined(records), {**counts, **plan.counts}
     commanded = [row for row in new if not row.settled]
     earliest_ms = min([row.ends_ms for row in commanded], default=None)
     observed = observe(new, measured, policies.by_index, counts)
