@@ -1,6 +1,6 @@
 """Context: the present state of the entities, by version; what a decision rests on may have changed since.
 
-A view knows one partition number of the topic `context`. Its memory is bounded: an entity is a digest of 16 bytes and a
+A view knows one partition number of the topic `context`. Its memory is bounded: an entity takes at most 16 bytes and a
 few numbers, and there are at most so many. What it does not know has no version: nothing acts on what it cannot check.
 
 `context` is compacted, so what a view has seen of the past depends on when it began to read. It only ever errs to the
@@ -28,9 +28,9 @@ from streams.policy import Policy
 ENTITIES_MAX = 1_000_000  # per partition number; about 160 MB without states
 STATE_BYTES_MAX = 512 * 1024 * 1024  # per partition number: states may be large, and the count alone bounds nothing
 
-_HEAD = struct.Struct(">QQ")  # version, at_ms
+_NUMBER = struct.Struct(">Q")  # the version; and at_ms before a state
 _FIELD = struct.Struct(">8sQ")  # digest of the value, the version with which it last changed
-_VERSION_BYTES = 8
+_DIGEST_BYTES = 16
 _ABSENT = bytes(8)  # the digest of a field that is not there
 
 
@@ -99,13 +99,13 @@ class ContextView:
     ) -> None:
         self.not_kept = 0  # records that brought an entity there was no room for
         self._fields = tuple(sorted(fields))
-        self._at = {name: _HEAD.size + index * _FIELD.size for index, name in enumerate(self._fields)}
-        self._state_at = _HEAD.size + len(self._fields) * _FIELD.size
+        self._at = {name: _NUMBER.size + index * _FIELD.size for index, name in enumerate(self._fields)}
+        self._state_at = _NUMBER.size + len(self._fields) * _FIELD.size
         self._keep_state = keep_state
         self._entities_max = entities_max
         self._bytes_max = state_bytes_max if keep_state else entities_max * self._state_at
         self._bytes = 0
-        self._entries: dict[bytes, bytes] = {}  # by digest of the entity: head, fields, state
+        self._entries: dict[bytes, bytes] = {}  # by entity: version, fields, at_ms and state
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -158,11 +158,11 @@ class ContextView:
         entry = self._entries.get(_digest(entity.encode()))
         if entry is None or not self._keep_state:
             return None
-        version, at_ms = _HEAD.unpack_from(entry)
-        return PresentContext(version, at_ms, Raw(entry[self._state_at :]))
+        (at_ms,) = _NUMBER.unpack_from(entry, self._state_at)
+        return PresentContext(_version(entry), at_ms, Raw(entry[self._state_at + _NUMBER.size :]))
 
     def _packed(self, record: _Record, version: int, known: bytes | None) -> bytes:
-        packed = _HEAD.pack(version, record.at_ms)
+        packed = _NUMBER.pack(version)
         if self._fields:
             state = _fields_of(record.state)
             for name, at in self._at.items():
@@ -171,7 +171,7 @@ class ContextView:
                 if known is not None and known[at : at + 8] == digest:
                     since = _FIELD.unpack_from(known, at)[1]
                 packed += _FIELD.pack(digest, since)
-        return packed + bytes(record.state) if self._keep_state else packed
+        return packed + _NUMBER.pack(record.at_ms) + bytes(record.state) if self._keep_state else packed
 
     def _keep(self, digest: bytes, known: bytes | None, entry: bytes) -> None:
         grown = len(entry) - len(known or b"")
@@ -204,8 +204,9 @@ def _read(key: bytes, value: bytes) -> _Record | Rejected:
 
 
 def _digest(key: bytes) -> bytes:
-    return blake2b(key, digest_size=16).digest()
+    """A short one stands for itself; none that long could be taken for the digest of another."""
+    return key if len(key) < _DIGEST_BYTES else blake2b(key, digest_size=_DIGEST_BYTES).digest()
 
 
 def _version(entry: bytes) -> int:
-    return int.from_bytes(entry[:_VERSION_BYTES])
+    return int.from_bytes(entry[: _NUMBER.size])

@@ -4,6 +4,9 @@ Partition n of `context` and `receipts` belongs to the lane of n. A lane awaits 
 so while a view is not complete its decisions wait; afterwards the view follows what is written, within about 100 ms.
 Only what a policy needs is read; without such a policy nothing is, and no connection is opened.
 
+A rebalance takes all partitions away and gives most of them back: what is known of one is followed on for a minute, so
+that it need not be read again.
+
 Context that is refused is counted and logged. What is refused while a view is first read has been refused before: only
 what comes after the end as it was then is told on `rejections`, with the partition's next transaction.
 """
@@ -11,6 +14,7 @@ what comes after the end as it was then is told on `rejections`, with the partit
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -37,6 +41,7 @@ REJECTIONS_MAX = 100  # that wait for a transaction, per partition number; beyon
 REJECTIONS_TAKEN_MAX = 20  # by one transaction: each may have 64 KiB of the refused record
 SHOW_S = 1.0  # between two looks of the metrics at what is known
 TELL_EVERY = 60  # of these, one at most is told in the log about what was refused
+RELEASED_S = 60.0  # twice as long as a rebalance may take
 RECENT = Recent(WINDOW_MS, 5 * RECEIPTS_MAX)  # several workflows share a partition
 
 
@@ -92,6 +97,7 @@ class World:
         self._tail = Tail(kafka, self._take, clock_ms)
         self._context, self._receipts = kafka.topic("context"), kafka.topic("receipts")
         self._known: dict[int, _Known] = {}
+        self._released: dict[int, float] = {}  # numbers that were taken away, and when
         self._refused: Counter[str] = Counter()  # since the log was last told
         self._empty = ContextView()
 
@@ -109,6 +115,7 @@ class World:
         `progress` is called at least once a second while records come: a million take longer than one bound for all.
         Raises Failed when for 20 s none has.
         """
+        self._released.pop(number, None)
         known = self._known.get(number)
         if known is None:
             known = self._known[number] = _Known(self._needs, self._entities_max)
@@ -130,10 +137,15 @@ class World:
             await self._tail.reach(receipts, progress, lambda end: None)
 
     def drop(self, number: int) -> None:
-        """Forgets a partition number that was taken away."""
+        """Forgets a partition number that was taken away, unless it comes back within a minute."""
+        if number in self._known:
+            self._released[number] = time.monotonic()
+
+    def _forget(self, number: int) -> None:
+        del self._known[number], self._released[number]
         self._tail.drop(TopicPartition(self._context, number))
         self._tail.drop(TopicPartition(self._receipts, number))
-        if self._known.pop(number, None) is not None and self._needs.fields is not None:
+        if self._needs.fields is not None:
             self._board.numbers("context_entities", (str(number),))[0] = float("nan")
 
     def contexts(self, number: int) -> ContextView:
@@ -179,8 +191,10 @@ class World:
                 continue
             self._board.numbers("context_refused", (rejected.reason,))[0] += 1
             self._refused[rejected.reason] += 1
-            if known.rebuilt_to is None or record.offset < known.rebuilt_to or self._needs.keep_state:
-                continue  # told before, or told by the gate
+            if known.rebuilt_to is None or record.offset < known.rebuilt_to:
+                continue  # told before
+            if self._needs.keep_state or partition.partition in self._released:
+                continue  # told by the gate, by the number's owner
             if len(known.rejections) < REJECTIONS_MAX:
                 place = Source(partition.topic, partition.partition, record.offset)
                 known.rejections.append(rejection(place, record.key, record.value, *rejected, self._headers))
@@ -194,6 +208,8 @@ class World:
         while True:
             await asyncio.sleep(SHOW_S)
             shown += 1
+            for number in [one for one, at_s in self._released.items() if time.monotonic() - at_s >= RELEASED_S]:
+                self._forget(number)
             if self._needs.fields is not None:
                 for number, known in self._known.items():
                     self._board.numbers("context_entities", (str(number),))[0] = len(known.view)

@@ -46,6 +46,13 @@ def test_the_present_version_is_the_one_that_came_last() -> None:
     assert view.changed("acct-19", 43, ANY)
 
 
+def test_entities_with_long_names_are_known_by_their_digests() -> None:
+    view, long = ContextView(), "acct-" + "1" * 100
+    taken(view, 41, long)
+    taken(view, 42, long + "2")
+    assert (view.version(long), view.version(long + "2"), view.version(long[:-1])) == (41, 42, None)
+
+
 def test_null_removes_an_entity_and_what_comes_then_begins_anew() -> None:
     view = ContextView(CARD)
     taken(view, 41)

@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 from streams.errors import PromiseBroken
 from streams.policy import Policy
 from streams.runtime import tail as tail_module
+from streams.runtime import world as world_module
 from streams.runtime.broker import Broker, BrokerConfig
 from streams.runtime.broker.sockets import free_port
 from streams.runtime.metrics import Meter
@@ -104,7 +105,11 @@ async def test_it_is_complete_with_all_that_was_there_and_follows_what_comes(
         assert view.changed("e-2", 3, frozenset({"card"}))
 
 
-async def test_partitions_come_and_go_without_the_others_noticing(kafka: Broker, prefix: str, topic: str) -> None:
+async def test_partitions_come_and_go_without_the_others_noticing(
+    kafka: Broker, prefix: str, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world_module, "RELEASED_S", 0.0)
+    monkeypatch.setattr(world_module, "SHOW_S", 0.05)
     await send(kafka.bootstrap, [context(topic, "a", 1), context(topic, "b", 1, partition=1)])
     board = Board.private()
     async with running(world(kafka, prefix, meter=Meter(board))) as seen:
@@ -113,7 +118,7 @@ async def test_partitions_come_and_go_without_the_others_noticing(kafka: Broker,
         assert (seen.contexts(0).version("a"), seen.contexts(1).version("b")) == (1, 1)
         seen.drop(0)
         seen.drop(0)
-        assert seen.contexts(0).version("a") is None
+        await comes_true(lambda: seen.contexts(0).version("a") is None)
         await send(kafka.bootstrap, [context(topic, "a", 2), context(topic, "b", 2, partition=1)])
         await comes_true(lambda: seen.contexts(1).version("b") == 2)
         await seen.complete(0)
@@ -123,6 +128,25 @@ async def test_partitions_come_and_go_without_the_others_noticing(kafka: Broker,
         await seen.complete(1)
         assert seen.contexts(1).version("b") == 2
         assert ("context_refused", ("version.falling",)) not in board.read(), "a record was read twice"
+
+
+async def test_a_partition_that_comes_back_after_a_rebalance_is_not_read_again(
+    kafka: Broker, prefix: str, topic: str
+) -> None:
+    await send(kafka.bootstrap, [context(topic, "a", 1)])
+    board = Board.private()
+    async with running(world(kafka, prefix, meter=Meter(board))) as seen:
+        await seen.complete(0)
+        view = seen.contexts(0)
+        seen.drop(0)
+        seen.drop(1)
+        await send(kafka.bootstrap, [context(topic, "a", 2), context(topic, "a", 1)])
+        await comes_true(lambda: ("context_refused", ("version.falling",)) in board.read())
+        await seen.complete(0)
+        assert seen.contexts(0) is view
+        assert view.version("a") == 2
+        assert seen.take_rejections(0) == [], "the owner in between told it"
+        assert board.read()["context_refused", ("version.falling",)][0] == 1
 
 
 async def test_what_nobody_committed_is_neither_seen_nor_waited_for(kafka: Broker, prefix: str, topic: str) -> None:
