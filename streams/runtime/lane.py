@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, Protocol
 
 import structlog
@@ -26,7 +27,7 @@ from streams.runtime.failpoints import reach
 from streams.runtime.lookup import Lookup
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
-from streams.runtime.preparing import prepared
+from streams.runtime.preparing import bounded, prepared
 from streams.runtime.settings import (
     BATCH_BYTES_MAX,
     FAILURES_MAX,
@@ -93,6 +94,9 @@ class Lane:
         self._outputs = {output: worker.kafka.topic(output) for output in OUTPUTS}
 
     # what the fetcher and the agent see
+
+    def _goes_on(self) -> None:
+        self.progress += 1
 
     @property
     def takes_records(self) -> bool:
@@ -195,13 +199,7 @@ class Lane:
 
     async def _bounded_hand_over(self, transactions: Transactions) -> Stage:
         try:
-            async with asyncio.timeout(HAND_OVER_S) as bound:
-
-                def goes_on() -> None:
-                    self._goes_on()
-                    bound.reschedule(asyncio.get_running_loop().time() + HAND_OVER_S)
-
-                return await self._hand_over(transactions, goes_on)
+            return await bounded(partial(self._hand_over, transactions), HAND_OVER_S, self._goes_on)
         except TimeoutError as error:
             raise Failed(f"the hand-over did nothing for {HAND_OVER_S:.0f} s") from error
 
@@ -230,7 +228,7 @@ class Lane:
         self._expected = {partition: committed[partition] for partition in self.partitions}
         self.state, self.waits_for, self._told, self._closed_ms = "open", None, None, None
         self._meter.handed_over()
-        self.progress += 1
+        self._goes_on()
         self._changed.set()
         log.info("partition ready", partition=self.number, offsets=[committed[p] for p in self.partitions])
         return stage
@@ -271,16 +269,9 @@ class Lane:
             self._changed.set()
         return taken
 
-    def _goes_on(self) -> None:
-        self.progress += 1
-
     async def _transact(self, transactions: Transactions, stage: Stage, taken: Sequence[Delivered]) -> None:
         for delivered in taken:
-            if delivered.fetched.offsets[0] < delivered.base:
-                raise PromiseBroken(
-                    f"{delivered.fetched.topic}/{self.number} holds offset {delivered.fetched.offsets[0]} where the "
-                    f"group has committed {delivered.base}: the topic was made again. Use another --prefix or --group"
-                )
+            delivered.must_follow()
         self._taken_ms = min(delivered.came_ms for delivered in taken)
         fetched = [delivered.fetched for delivered in taken]
         await prepared(stage, fetched, self._goes_on)

@@ -1,14 +1,30 @@
-"""What a batch waits for before it can be decided, told from being stuck: each of its waits has a bound of its own."""
+"""Long waits of a lane, told from being stuck: each says that it goes on, and has a bound of its own."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from streams.batch import Fetched
 from streams.runtime.settings import PREPARE_S, PROGRESS_S
 from streams.runtime.stage import Stage
 from streams.runtime.transactions import Failed
+
+T = TypeVar("T")
+
+
+async def bounded(
+    work: Callable[[Callable[[], None]], Awaitable[T]], seconds: float, progressed: Callable[[], None]
+) -> T:
+    """What `work` returns, which is told how to say that it goes on. Raises TimeoutError after `seconds` of silence."""
+    async with asyncio.timeout(seconds) as bound:
+
+        def goes_on() -> None:
+            progressed()
+            bound.reschedule(asyncio.get_running_loop().time() + seconds)
+
+        return await work(goes_on)
 
 
 async def prepared(stage: Stage, fetched: Sequence[Fetched], goes_on: Callable[[], None]) -> None:

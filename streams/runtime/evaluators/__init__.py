@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from typing import Literal
 
 from streams.path import Snapshot
@@ -25,15 +26,15 @@ __all__ = ["Evaluators", "Result"]
 
 
 class Evaluators:
-    """All workflows' evaluators. `calls`: how many came to which result; `busy`: how many are under way, by workflow.
+    """All workflows' evaluators. `counted` hears how each call ended; `busy`: how many are under way, by workflow.
 
     A client is made when its workflow is first asked about, in the loop that asks.
     """
 
-    def __init__(self, policies: Snapshot) -> None:
+    def __init__(self, policies: Snapshot, counted: Callable[[str, Result], None] = lambda *call: None) -> None:
         self._asked = {policy.workflow: policy.evaluator for policy in policies.by_index if policy.evaluator}
         self._clients: dict[str, Client] = {}
-        self.calls: Counter[tuple[str, Result]] = Counter()
+        self._counted = counted
         self.busy: Counter[str] = Counter()
 
     async def ask(self, asked: Pending, body: bytes, timeout_s: float) -> bytes:
@@ -59,7 +60,7 @@ class Evaluators:
         finally:
             self.busy[workflow] -= 1
             if result is not None:
-                self.calls[workflow, result] += 1
+                self._counted(workflow, result)
 
     async def check(self) -> list[str]:
         """What is wrong with each evaluator, as far as can be known without asking it: a function is imported.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -12,19 +13,27 @@ from schemas.reevaluation import Attempt, Reevaluation
 from streams.path import Snapshot
 from streams.policy import Policy
 from streams.reevaluation import Pending, question
-from streams.runtime.evaluators import Evaluators
+from streams.runtime.evaluators import Evaluators, Result
 from tests.streams.making import NOW_MS, decision, encoded, policy
 
 FUNCTIONS = "tests.streams.runtime.evaluators.functions"
 LONG_S = 30.0  # nothing that is right takes so long
 
 
+class Counted(Evaluators):
+    """Evaluators that remember how their calls ended."""
+
+    def __init__(self, policies: Snapshot) -> None:
+        self.calls: Counter[tuple[str, Result]] = Counter()
+        super().__init__(policies, lambda workflow, result: self.calls.update([(workflow, result)]))
+
+
 def workflow_of(timeout: str = "20s", workflow: str = "billing", index: int = 0, **evaluator: Any) -> Policy:
     return policy(workflow=workflow, index=index, evaluator={"timeout": timeout, **evaluator}, on_stale="reevaluate")
 
 
-def evaluators_of(timeout: str = "20s", **evaluator: Any) -> Evaluators:
-    return Evaluators(Snapshot([workflow_of(timeout, **evaluator)]))
+def evaluators_of(timeout: str = "20s", **evaluator: Any) -> Counted:
+    return Counted(Snapshot([workflow_of(timeout, **evaluator)]))
 
 
 def pending(number: int = 1, root_id: str | None = None) -> Pending:

@@ -21,16 +21,16 @@ from streams.path import Snapshot
 from streams.reevaluation import Unanswered
 from streams.runtime.evaluators import Evaluators, child, child_main
 from tests.streams.runtime.evaluators.conftest import HOME
-from tests.streams.runtime.evaluators.making import FUNCTIONS, ask, evaluators_of, workflow_of
+from tests.streams.runtime.evaluators.making import FUNCTIONS, Counted, ask, evaluators_of, workflow_of
 
-Make = Callable[..., Evaluators]
+Make = Callable[..., Counted]
 
 
 @pytest_asyncio.fixture
 async def make() -> AsyncIterator[Make]:
-    made: list[Evaluators] = []
+    made: list[Counted] = []
 
-    def one(behaviour: str, **limits: Any) -> Evaluators:
+    def one(behaviour: str, **limits: Any) -> Counted:
         function = behaviour if ":" in behaviour else f"{FUNCTIONS}:{behaviour}"
         made.append(evaluators_of(function=function, **limits))
         return made[-1]

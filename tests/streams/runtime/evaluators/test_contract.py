@@ -15,20 +15,19 @@ import pytest_asyncio
 from schemas.decision import Successor
 from streams.batch import Refused
 from streams.reevaluation import Unanswered, successor
-from streams.runtime.evaluators import Evaluators
 from tests.streams.making import NOW_MS
 from tests.streams.runtime.evaluators.endpoint import Endpoint
-from tests.streams.runtime.evaluators.making import FUNCTIONS, ask, evaluators_of, pending
+from tests.streams.runtime.evaluators.making import FUNCTIONS, Counted, ask, evaluators_of, pending
 
-Make = Callable[..., Evaluators]
+Make = Callable[..., Counted]
 
 
 @pytest_asyncio.fixture(params=["http", "child"])
 async def make(request: pytest.FixtureRequest, endpoint: Endpoint) -> AsyncIterator[Make]:
     """Makes evaluators that behave as named; ended with the test."""
-    made: list[Evaluators] = []
+    made: list[Counted] = []
 
-    def one(behaviour: str, **limits: Any) -> Evaluators:
+    def one(behaviour: str, **limits: Any) -> Counted:
         if request.param == "http":
             where = {"url": dead_url() if behaviour == "dead" else f"{endpoint.base}/{HTTP.get(behaviour, behaviour)}"}
         elif behaviour == "dead":

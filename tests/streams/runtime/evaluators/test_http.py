@@ -12,20 +12,19 @@ import pytest
 import pytest_asyncio
 
 from streams.reevaluation import Unanswered
-from streams.runtime.evaluators import Evaluators
 from streams.runtime.evaluators.http import shown
 from tests.streams.making import NOW_MS
 from tests.streams.runtime.evaluators.endpoint import Endpoint
-from tests.streams.runtime.evaluators.making import ask, evaluators_of
+from tests.streams.runtime.evaluators.making import Counted, ask, evaluators_of
 
-Make = Callable[..., Evaluators]
+Make = Callable[..., Counted]
 
 
 @pytest_asyncio.fixture
 async def make(endpoint: Endpoint) -> AsyncIterator[Make]:
-    made: list[Evaluators] = []
+    made: list[Counted] = []
 
-    def one(behaviour: str, **limits: Any) -> Evaluators:
+    def one(behaviour: str, **limits: Any) -> Counted:
         made.append(evaluators_of(url=f"{endpoint.base}/{behaviour}", **limits))
         return made[-1]
 
