@@ -2,7 +2,7 @@
 
 What cannot be known is not made up: a decision that is stale only in the replay was never asked about, so what the
 evaluator would have answered is open; a context that no answer recorded is taken to be unchanged. A repeat of a
-decision stays one, whatever the budget.
+decision stays one, and what was shed under overload stays shed: a budget makes no capacity.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from streams.path import Snapshot, decide
 from streams.policy import Policy
 
 RECEIPTS_MIN = 20  # fewer say nothing about the 95th percentile
-SETTLED_FAMILIES = frozenset({"duplicate", "invalid"})
-STALE_FAMILIES = frozenset({"stale", "reevaluation", "shed"})
+SETTLED_FAMILIES = frozenset({"duplicate", "invalid", "shed"})
+STALE_FAMILIES = frozenset({"stale", "reevaluation"})
 
 Event = tuple[Input, Answer]
 

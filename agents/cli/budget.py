@@ -131,8 +131,9 @@ Examples:
   sluicegate budget simulate --workflow billing --policies policies/ --output json | jq '.budgets[].kept'
 
 \b
-What is assumed: decisions would have been decided when they were, whatever the budget. What an evaluator would have
-said to a question that was never asked is open, and counted as asked. Values are magnitudes: a refund is not negative.
+What is assumed: decisions would have been decided when they were, whatever the budget; what was shed under overload
+stays shed. What an evaluator would have said to a question that was never asked is open, and counted as asked. Values
+are magnitudes: a refund is not negative.
 With outcomes on record, --plot also draws what acting late cost."""
 )
 @_common

@@ -57,6 +57,13 @@ def test_a_repeat_is_counted_once_and_stays_a_repeat_under_any_budget() -> None:
     assert states(Replay(recording, TO_ALL), 60_000) == [State.KEPT]
 
 
+def test_what_was_shed_stays_shed_and_is_no_evidence_for_a_budget() -> None:
+    recording = recording_of([arrival(1, 1_000), arrival(2, 1_000)], TO_ALL)
+    place = list(recording.answers)[1]
+    recording.answers[place] = recording.answers[place]._replace(output="exceptions", reason="shed.overload")
+    assert states(Replay(recording, TO_ALL), 600_000) == [State.KEPT, State.OTHER]
+
+
 def test_what_the_producer_let_expire_no_budget_keeps() -> None:
     late = arrival(1, 5_000, expires_at_ms=NOW_MS)
     assert states(Replay(recording_of([late], TO_ALL), TO_ALL), 600_000) == [State.DROPPED]
