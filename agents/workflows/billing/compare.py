@@ -127,7 +127,7 @@ def _now_ms() -> int:
 def table(found: dict[str, Billed]) -> Table:
     """Dollars misbilled and not billed at all, by gate."""
     shown = Table(title="Taxi trips, billed by a rater whose cards are up to a week old")
-    shown.add_column("changed card")
+    shown.add_column("changed card", no_wrap=True)
     for column in ("trips", "posted", "misbilled", "USD", "not billed", "USD"):
         shown.add_column(column, justify="right")
     for name, one in found.items():
