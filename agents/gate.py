@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from streams.admission import Pace
 from streams.batch import Fetched
 from streams.headers import DEFAULTS, HeaderSettings
 from streams.memory import Memory
 from streams.path import Snapshot, decide
 from streams.runtime.app import stream_topic
 from streams.runtime.lanes import Lanes
-from streams.runtime.settings import Role, Worker
+from streams.runtime.process import clock_ms
+from streams.runtime.settings import BATCH_RECORDS_MAX, Role, Worker
 from streams.runtime.stage import Batch, Fill
 from streams.runtime.world import World
+from streams.shedding import SHED, Admission
 from streams.window import IDS_MAX, Window
 
 NAME = "gate"
+PACED_BATCH_S = 0.25  # of a set capacity: what one transaction holds at most, so that nothing waits for the rest of it
 
 
 class GateStage:
     """One partition number of the gate: the path, and what it remembers."""
 
     def __init__(
-        self, number: int, policies: Snapshot, world: World, ids_max: int = IDS_MAX, headers: HeaderSettings = DEFAULTS
+        self,
+        number: int,
+        policies: Snapshot,
+        world: World,
+        ids_max: int = IDS_MAX,
+        headers: HeaderSettings = DEFAULTS,
+        capacity_per_s: float | None = None,
     ) -> None:
         self._number = number
         self._policies = policies
         self._world = world
         self._headers = headers
-        self._memory = Memory(Window(ids_max))
+        self._memory = Memory(Window(ids_max), admission=Admission(capacity_per_s))
+        self._pace = None if capacity_per_s is None else Pace(capacity_per_s)
 
     def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
         self._memory.restore(changelog, now_ms)
@@ -40,26 +52,45 @@ class GateStage:
         self._memory.contexts = self._world.contexts(self._number)
 
     async def prepare(self, fetched: Sequence[Fetched]) -> None:
-        """Nothing to wait for."""
+        """Keeps to the capacity that was set: what the last batch took at once has to be waited for first."""
+        if self._pace is not None and (wait_ms := self._pace.wait_ms(clock_ms())) > 0:
+            await asyncio.sleep(wait_ms / 1000)
 
     def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
         memory, window = self._memory, self._memory.window
         memory.allowances_ms = self._world.allowances_ms(self._number)
         decided, evicted = decide(fetched, now_ms, self._policies, memory, self._headers), window.evicted
         changelog = memory.commit(decided.remembered, now_ms)
+        if self._pace is not None:
+            shed = sum(count for (_, _, reason), count in decided.counts.items() if reason == SHED)
+            self._pace.take(sum(map(len, fetched)) - shed, now_ms)
         fill = Fill(len(window), window.ids_max, window.evicted - evicted)
         records = [*decided.records, *self._world.take_rejections(self._number)]
         return Batch(records, changelog, decided.earliest_deadline_ms, decided.observed, fill)
 
 
-def role(group: str, policies: Snapshot, world: World, ids_max: int = IDS_MAX, cloudevents: bool = True) -> Role:
-    """The gate's role: both input topics, a window per partition number."""
+def role(
+    group: str,
+    policies: Snapshot,
+    world: World,
+    ids_max: int = IDS_MAX,
+    cloudevents: bool = True,
+    capacity_per_s: float | None = None,
+) -> Role:
+    """The gate's role: both input topics, a window per partition number.
+
+    `capacity_per_s`: how many decisions each partition number takes in full, at most; None: as many as it can.
+    """
+    records_max = BATCH_RECORDS_MAX
+    if capacity_per_s is not None:
+        records_max = min(records_max, max(1, round(capacity_per_s * PACED_BATCH_S)))
     headers = HeaderSettings(group, cloudevents)
     return Role(
         NAME,
         group,
         ("decisions", "successors"),
-        lambda number: GateStage(number, policies, world, ids_max, headers),
+        lambda number: GateStage(number, policies, world, ids_max, headers, capacity_per_s),
+        records_max,
         released=world.drop,
     )
 

@@ -58,15 +58,18 @@ async def _run(given: argparse.Namespace) -> None:
     given.data.mkdir(parents=True, exist_ok=True)
     if given.role == gate.NAME:
         world = World(kafka, Needs.of_gate(snapshot.by_index), clock_ms, meter)
-        role = gate.role(given.group, snapshot, world, given.window_ids, not given.no_cloudevents)
+        role = gate.role(given.group, snapshot, world, given.window_ids, not given.no_cloudevents, given.capacity)
         await work(Worker(kafka, role, given.data, found.partitions), gate.wire, meter, world)
         return
-    evaluators = Evaluators(snapshot)
+    evaluators = Evaluators(snapshot, meter.asked)
     if wrong := await evaluators.check():
         raise ConfigurationError("the evaluators cannot be used:\n" + "\n".join(f"  {one}" for one in wrong))
     world = World(kafka, Needs.of_reevaluation(snapshot.by_index), clock_ms, meter)
     role = reevaluation.role(given.group, snapshot, evaluators, world, clock_ms, not given.no_cloudevents)
-    await work(Worker(kafka, role, given.data, found.partitions), reevaluation.wire, meter, world)
+    try:
+        await work(Worker(kafka, role, given.data, found.partitions), reevaluation.wire, meter, world)
+    finally:
+        await evaluators.close()
 
 
 def _end_with_the_supervisor() -> None:
@@ -94,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--policies", required=True, type=Path)
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--window-ids", type=int, default=IDS_MAX)
+    parser.add_argument("--capacity", type=float)
     parser.add_argument("--no-cloudevents", action="store_true")
     parser.add_argument("--log-format", choices=("console", "json"), default="console")
     return parser

@@ -120,4 +120,4 @@ class Remembered:
 
     entries: dict[bytes, bytes] = field(default_factory=dict)  # of the window
     latest: dict[bytes, bytes] = field(default_factory=dict)  # of superseding
-    learnt: Learnt | None = None  # of the flow of records, by admission
+    learnt: Learnt | None = field(default=None, compare=False)  # of the flow of records, by admission

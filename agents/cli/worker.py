@@ -71,6 +71,13 @@ owner of the partition does: kill it as you like, nothing is lost and nothing is
     help="How many ids each partition remembers against repeats.",
 )
 @click.option(
+    "--capacity",
+    type=click.FloatRange(min=1),
+    metavar="PER_S",
+    help="Decides at most so many a second, per partition number: what comes after the gate takes no more. With "
+    "`freshness.overload` in a policy the rest is shed, least valuable first.  [default: what the machine can]",
+)
+@click.option(
     "--metrics-port",
     envvar="SLUICEGATE_METRICS_PORT",
     type=click.IntRange(0, 65535),
@@ -113,6 +120,7 @@ def worker(
     group: str | None,
     data: Path | None,
     window_ids: int,
+    capacity: float | None,
     metrics_port: int,
     metrics_host: str,
     cloudevents: bool,
@@ -141,6 +149,7 @@ def worker(
                         f"--window-ids={window_ids}",
                         f"--log-format={log_format}",
                         *([] if cloudevents else ["--no-cloudevents"]),
+                        *([] if capacity is None else [f"--capacity={capacity}"]),
                     ],
                     {},
                 )

@@ -84,3 +84,23 @@ def test_the_role_reads_both_inputs_and_a_partition_number_has_its_own_memory(tm
 def test_a_folder_without_policies_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="holds no policy"):
         policies.load(tmp_path)
+
+
+async def test_a_set_capacity_is_kept_by_waiting_before_the_next_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = policies.load(write_policies(tmp_path))
+    gate = role("g", snapshot, nothing_to_know(snapshot), capacity_per_s=100)
+    stage, slept_s = gate.new_stage(0), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept_s.append(seconds)
+
+    monkeypatch.setattr("agents.gate.clock_ms", lambda: NOW_MS + 5)
+    monkeypatch.setattr("agents.gate.asyncio.sleep", sleep)
+    await stage.prepare([fetched("a")])
+    assert slept_s == []
+    stage.decide([fetched("a", "b", "c")], NOW_MS)
+    await stage.prepare([fetched("d", offset=3)])
+    assert slept_s == [pytest.approx(0.025)]
+    assert gate.batch_records_max == 25

@@ -211,6 +211,17 @@ def test_an_exceptions_field_that_is_not_its_inputs_is_altered(fields: dict[str,
     assert said in wrong(given, exception(given, "invalid.json").changed(**fields))
 
 
+def test_what_is_shed_under_overload_and_nothing_else_may_leave_its_bytes_behind() -> None:
+    given = decision(0)
+    shed = exception(given, "shed.overload").changed(raw=None)
+    assert found(judged([given], [shed])) == {}
+    assert "raw_sha256" in wrong(given, shed.changed(raw_sha256="0" * 64))
+    assert "raw_bytes" in wrong(given, shed.changed(raw_bytes=1))
+    assert "raw" in wrong(given, shed.changed(raw="something else"))
+    assert "decision" in wrong(given, shed.changed(decision={"id": "another"}))
+    assert "neither" in wrong(given, exception(given, "shed.capacity").changed(raw=None))
+
+
 def test_a_tombstone_has_no_bytes_to_carry() -> None:
     given = raw(0, None)
     good = exception(given, "invalid.empty")
