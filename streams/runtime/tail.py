@@ -91,24 +91,28 @@ class Tail:
     ) -> None:
         """Returns when the partition was read to the end as it is now; `at_end` hears that end before it is read past.
 
-        `progress` is called at least once a second while records come. Raises Failed when for 20 s nothing has.
+        `progress` is called at least once a second while records come, here or where another end is waited for: they
+        share a consumer. Raises Failed when for 20 s nothing has.
         """
         place = self._places[partition]
         goal = _Goal(at_end)
         place.goals.append(goal)
-        moved_s, mark = time.monotonic(), place.position
+        moved_s, mark = time.monotonic(), self._positions()
         try:
             while not goal.reached.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(goal.reached.wait(), 0.5)
-                if place.position != mark:
-                    moved_s, mark = time.monotonic(), place.position
+                if (now := self._positions()) != mark:
+                    moved_s, mark = time.monotonic(), now
                     progress()
                 elif time.monotonic() - moved_s > IDLE_S:
                     raise Failed(f"{partition.topic}/{partition.partition} brings nothing past offset {place.position}")
         finally:
             with contextlib.suppress(ValueError):
                 place.goals.remove(goal)
+
+    def _positions(self) -> list[int | None]:
+        return [place.position for place in self._places.values() if place.goals]
 
     # the task
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from structlog.testing import capture_logs
 
 from streams.errors import PromiseBroken
@@ -283,6 +283,36 @@ async def test_a_topic_that_was_made_again_ends_the_task(kafka: Broker, prefix: 
     tail._places[partition].position = 1_000
     with pytest.raises(PromiseBroken, match="made again"):
         await asyncio.wait_for(tail.run(), WAIT_S)
+
+
+async def test_a_chunk_that_comes_while_its_partition_is_taken_anew_is_read_from_the_start(
+    kafka: Broker, prefix: str, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was fetched for the old place must not move the new one, nor be handed on."""
+    await send(kafka.bootstrap, [context(topic, "a", version) for version in range(5)])
+    partition, heard = TopicPartition(topic, 0), list[int]()
+    tail = Tail(Kafka(kafka.bootstrap, prefix), lambda _, records: heard.extend(one.offset for one in records), now_ms)
+
+    class Interrupted(AIOKafkaConsumer):  # type: ignore[misc]  # untyped
+        chunks = 0
+
+        async def getmany(self, *partitions: Any, **options: Any) -> Any:
+            found = await super().getmany(*partitions, **options)
+            Interrupted.chunks += bool(found)
+            if found and Interrupted.chunks == 2:
+                tail.drop(partition)
+                tail.add(partition)
+            return found
+
+    monkeypatch.setattr(tail_module, "AIOKafkaConsumer", Interrupted)
+    monkeypatch.setattr(tail_module, "CHUNK_RECORDS_MAX", 2)
+    tail.add(partition)
+    task = asyncio.create_task(tail.run())
+    await comes_true(lambda: len(heard) >= 5)
+    await tail.reach(partition, lambda: None, lambda end: None)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert heard == [0, 1, 0, 1, 2, 3, 4]
 
 
 @pytest.fixture
