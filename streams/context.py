@@ -25,7 +25,7 @@ from schemas.reevaluation import PresentContext
 from schemas.rejection import Reason
 from streams.policy import Policy
 
-ENTITIES_MAX = 1_000_000  # per partition number; about 160 MB without states
+ENTITIES_MAX = 1_000_000  # per partition number; about 145 MB without states
 STATE_BYTES_MAX = 512 * 1024 * 1024  # per partition number: states may be large, and the count alone bounds nothing
 
 _NUMBER = struct.Struct(">Q")  # the version; and at_ms before a state
