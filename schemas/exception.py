@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct
 
-from schemas.common import DurationMs, Money, Source, Stages, TimeMs
+from schemas.common import DurationMs, Money, Source, Stages, TimeMs, Version
 
 
 class ExceptionRecord(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
@@ -45,5 +45,6 @@ class ExceptionRecord(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=
     source: Source
     trace: list[Any]
     raw_base64: str | None = None
+    context_version_seen: Version | None = None
     clock_adjusted: list[str] = []
     time_source: Literal["broker", "producer"] = "broker"

@@ -49,6 +49,7 @@ class Reevaluation(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fal
     decision: Raw
     caused_by: Source | None
     source: Source
+    context_version_seen: Version | None = None
     clock_adjusted: list[str] = []
     time_source: Literal["broker", "producer"] = "broker"
 

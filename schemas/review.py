@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Raw, Struct
 
-from schemas.common import DurationMs, Source, Stages, TimeMs
+from schemas.common import DurationMs, Source, Stages, TimeMs, Version
 
 
 class Review(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
@@ -36,5 +36,6 @@ class Review(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     decision: Raw
     caused_by: Source | None
     source: Source
+    context_version_seen: Version | None = None
     clock_adjusted: list[str] = []
     time_source: Literal["broker", "producer"] = "broker"

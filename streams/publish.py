@@ -73,6 +73,7 @@ def _review(row: Row, policy: Policy, gated_at_ms: int) -> Review:
         decision=msgspec.Raw(row.decision_text),
         caused_by=None,
         source=_source(row),
+        context_version_seen=row.context_seen,
         clock_adjusted=list(row.clock_adjusted),
         time_source="broker" if row.fetched.broker_time else "producer",
     )
@@ -107,6 +108,7 @@ def _request(row: Row, policy: Policy, gated_at_ms: int) -> Reevaluation:
         decision=msgspec.Raw(row.decision_text),
         caused_by=None,
         source=_source(row),
+        context_version_seen=row.context_seen,
         clock_adjusted=list(row.clock_adjusted),
         time_source="broker" if row.fetched.broker_time else "producer",
     )
@@ -162,6 +164,7 @@ def _exception(row: Row, policy: Policy | None, gated_at_ms: int) -> ExceptionRe
         raw_sha256=sha256(value).hexdigest(),
         raw_bytes=len(value),
         source=_source(row),
+        context_version_seen=row.context_seen,
         trace=[*history, attempt_of(row, policy, refused.reason, gated_at_ms)] if history and policy else [],
         clock_adjusted=list(row.clock_adjusted),
         time_source="broker" if row.fetched.broker_time else "producer",

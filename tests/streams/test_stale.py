@@ -133,6 +133,7 @@ def test_a_decision_rests_on_the_present_context(rests_on: int | None, world: Wo
     terms = billing(context=["rate_card"])
     found = decided(fetched([fields]), [terms], memory=Memory(contexts=world))
     assert outcomes(found) == [outcome]
+    assert only(found).get("context_version_seen") == world.version("acct-17")
     assert all(fields == frozenset({"rate_card"}) for fields in world.asked)
 
 
