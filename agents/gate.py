@@ -73,8 +73,8 @@ def role(
     group: str,
     policies: Snapshot,
     world: World,
+    headers: HeaderSettings = DEFAULTS,
     ids_max: int = IDS_MAX,
-    cloudevents: bool = True,
     capacity_per_s: float | None = None,
 ) -> Role:
     """The gate's role: both input topics, a window per partition number.
@@ -84,7 +84,6 @@ def role(
     records_max = BATCH_RECORDS_MAX
     if capacity_per_s is not None:
         records_max = min(records_max, max(1, round(capacity_per_s * PACED_BATCH_S)))
-    headers = HeaderSettings(group, cloudevents)
     return Role(
         NAME,
         group,

@@ -97,9 +97,12 @@ class ReevaluationStage:
         now_ms, evaluator = self._clock_ms(), asked.policy.evaluator
         assert evaluator is not None, "a request without an evaluator is never pending"
         deadline_ms = min(now_ms + evaluator.timeout_ms, asked.request.final_deadline_ms)
-        context = self._world.contexts(self._number).present(asked.request.entity)
+        contexts = self._world.contexts(self._number)
+        context = contexts.present(asked.request.entity)
         body = question(asked, context, deadline_ms)
         said: bytes | Unanswered
+        if context is None and contexts.overflowed:
+            return Heard(asked, Unanswered("there is no room for the context of this entity: it is not known"), None)
         try:
             said = await self._evaluators.ask(asked, body, (deadline_ms - now_ms) / 1000)
         except Unanswered as why:
@@ -140,10 +143,9 @@ def role(
     evaluators: Evaluators,
     world: World,
     clock_ms: Callable[[], int],
-    cloudevents: bool = True,
+    headers: HeaderSettings,
 ) -> Role:
     """The re-evaluator's role."""
-    headers = HeaderSettings(group, cloudevents)
     return Role(
         NAME,
         group,

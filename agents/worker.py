@@ -17,6 +17,7 @@ import structlog
 
 from agents import gate, reevaluation
 from streams.errors import ConfigurationError, SluicegateError
+from streams.headers import HeaderSettings
 from streams.runtime import logs, policies, topics
 from streams.runtime.evaluators import Evaluators
 from streams.runtime.metrics import Meter
@@ -56,16 +57,17 @@ async def _run(given: argparse.Namespace) -> None:
     meter = Meter(Board.given(), list(snapshot.by_workflow))
     meter.budgets(snapshot)
     given.data.mkdir(parents=True, exist_ok=True)
+    headers = HeaderSettings(given.group, not given.no_cloudevents)
     if given.role == gate.NAME:
-        world = World(kafka, Needs.of_gate(snapshot.by_index), clock_ms, meter)
-        role = gate.role(given.group, snapshot, world, given.window_ids, not given.no_cloudevents, given.capacity)
+        world = World(kafka, Needs.of_gate(snapshot.by_index), clock_ms, meter, headers)
+        role = gate.role(given.group, snapshot, world, headers, given.window_ids, given.capacity)
         await work(Worker(kafka, role, given.data, found.partitions), gate.wire, meter, world)
         return
     evaluators = Evaluators(snapshot, meter.asked)
     if wrong := await evaluators.check():
         raise ConfigurationError("the evaluators cannot be used:\n" + "\n".join(f"  {one}" for one in wrong))
-    world = World(kafka, Needs.of_reevaluation(snapshot.by_index), clock_ms, meter)
-    role = reevaluation.role(given.group, snapshot, evaluators, world, clock_ms, not given.no_cloudevents)
+    world = World(kafka, Needs.of_reevaluation(snapshot.by_index), clock_ms, meter, headers)
+    role = reevaluation.role(given.group, snapshot, evaluators, world, clock_ms, headers)
     try:
         await work(Worker(kafka, role, given.data, found.partitions), reevaluation.wire, meter, world)
     finally:

@@ -78,12 +78,11 @@ def _open(rows: Sequence[Row]) -> list[Row]:
 def _let_go(rows: Sequence[Row], memory: Memory, remembered: Remembered, now_ms: int, policies: Snapshot) -> None:
     """Refuses what a later observation has superseded, and what would be, or might become, a second command."""
     for row in rows:
-        policy = policies.by_index[row.policy]
-        if policy.freshness.supersede:
-            tolerance_ms = policy.freshness.skew_tolerance_ms
-            passed = memory.latest.passed(remembered, row, now_ms, tolerance_ms)
-            if passed is not None:
-                _refuse(row, "superseding", passed)
+        freshness, standing = policies.by_index[row.policy].freshness, None
+        if freshness.supersede:
+            standing = memory.latest.standing(remembered, row, now_ms, freshness.skew_tolerance_ms)
+            if standing.superseded is not None:
+                _refuse(row, "superseding", standing.superseded)
                 continue
         if row.settled:
             second = memory.window.is_commanded(remembered, row, now_ms)
@@ -91,6 +90,8 @@ def _let_go(rows: Sequence[Row], memory: Memory, remembered: Remembered, now_ms:
             second = not memory.window.mark_commanded(remembered, row, now_ms, policies.tolerances_ms)
         if second:
             _refuse(row, "window", ROOT_HAS_COMMAND)
+        elif standing is not None and row.again is None:
+            remembered.latest[standing.key] = standing.entry
 
 
 def _refuse(row: Row, stage: str, refused: Refused) -> None:

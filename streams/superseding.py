@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from hashlib import sha256
+from typing import NamedTuple
 
 import orjson
 
@@ -30,6 +31,14 @@ def action_type(action: bytes) -> str | None:
     return kind if isinstance(kind, str) else None
 
 
+class Standing(NamedTuple):
+    """Where a row stands among those of its entity and action type."""
+
+    key: bytes
+    entry: bytes
+    superseded: Refused | None = None
+
+
 class Latest:
     """The latest observation that went out, by workflow, entity and action type, of one partition number."""
 
@@ -39,8 +48,8 @@ class Latest:
     def __len__(self) -> int:
         return len(self._ring)
 
-    def passed(self, new: Remembered, row: Row, now_ms: int, tolerance_ms: int) -> Refused | None:
-        """Why the row is superseded; or None, and then its observation is noted in `new` if it leaves for good.
+    def standing(self, new: Remembered, row: Row, now_ms: int, tolerance_ms: int) -> Standing:
+        """Whether the row is superseded, and what is to be noted in `new.latest` once it goes out after all.
 
         Called in the order of the input, for rows that become a command, a review or a question to the evaluator.
         """
@@ -54,17 +63,14 @@ class Latest:
         if known is not None:
             known_until_ms, latest_ms = _ENTRY.unpack(known)
             if expires_ms(known) > now_ms and latest_ms > stands_at_ms:
-                return Refused(
-                    "superseded", f"a decision that was observed {latest_ms - stands_at_ms} ms later went before it"
-                )
+                told = f"a decision that was observed {latest_ms - stands_at_ms} ms later went before it"
+                return Standing(key, known, Refused("superseded", told))
             # a successor's new observation may be behind one that its root's time did not see
             until_ms, observed_ms = max(until_ms, known_until_ms), max(observed_ms, latest_ms)
-        if until_ms > now_ms and row.again is None:
-            new.latest[key] = _ENTRY.pack(until_ms, observed_ms)
-        return None
+        return Standing(key, _ENTRY.pack(until_ms, observed_ms))
 
     def commit(self, new: Remembered, now_ms: int) -> Change | None:
-        """Keeps what `passed` noted; see `Ring.commit`."""
+        """Keeps what was noted; see `Ring.commit`."""
         return self._ring.commit(new.latest, now_ms)
 
     def restore(self, values: Iterable[bytes], now_ms: int) -> None:

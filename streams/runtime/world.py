@@ -61,9 +61,9 @@ class Needs:
 
     @classmethod
     def of_reevaluation(cls, policies: Iterable[Policy]) -> Needs:
-        """States of contexts, for evaluators of policies that look at context."""
-        asked = [one for one in policies if one.evaluator is not None]
-        return cls(None if watched(asked) is None else frozenset(), keep_state=True)
+        """States of contexts, which every evaluator is shown."""
+        asked = any(one.evaluator is not None for one in policies)
+        return cls(frozenset() if asked else None, keep_state=True)
 
 
 class _Known:

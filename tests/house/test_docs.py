@@ -20,9 +20,11 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_policy_in_the_readme_compiles(tmp_path: Path) -> None:
-    (policy,) = blocks("yaml")
+    policy, stale = blocks("yaml")
     (tmp_path / "payout.yaml").write_text(policy)
+    (tmp_path / "billing.yaml").write_text(f"workflow: billing\nversion: 1\n{stale}boundary: {{rules: []}}\n")
     assert load(tmp_path).by_workflow["payout"].name == "payout@1"
+    assert load(tmp_path).by_workflow["billing"].evaluator is not None
 
 
 @pytest.mark.parametrize("block", blocks("python"))

@@ -64,6 +64,14 @@ def test_a_superseded_decision_uses_up_no_command() -> None:
     assert go(memory, again, source="successors") == ["commands"]
 
 
+def test_a_root_that_has_its_command_retires_nobody_again() -> None:
+    memory = Memory()
+    assert go(memory, seen(100, 1)) == ["commands"]
+    again = successor("d-1", first_observed_at_ms=NOW_MS - 100, observed_at_ms=NOW_MS - 10)
+    assert go(memory, again, source="successors") == ["duplicate.conflict"]
+    assert go(memory, seen(50, 2)) == ["commands"]
+
+
 def test_the_next_owner_knows_it() -> None:
     memory, heir = Memory(), Memory()
     from streams.path import Snapshot, decide

@@ -178,7 +178,8 @@ def test_each_role_reads_what_its_policies_need() -> None:
     looks, asks = policy(context="any"), policy(workflow="b", index=1, context=["card"], evaluator=evaluator)
     assert Needs.of_gate([policy()]) == Needs(None)
     assert Needs.of_gate([looks, asks, CARD]) == Needs(frozenset({"card"}), (CARD,))
-    assert Needs.of_reevaluation([looks, policy(evaluator=evaluator)]) == Needs(None, keep_state=True)
+    assert Needs.of_reevaluation([looks]) == Needs(None, keep_state=True)
+    assert Needs.of_reevaluation([looks, policy(evaluator=evaluator)]) == Needs(frozenset(), keep_state=True)
     assert Needs.of_reevaluation([looks, asks]) == Needs(frozenset(), keep_state=True)
 
 
