@@ -26,24 +26,32 @@ _WIDTH_MIN = 0.2  # of `start`: where hardly any time is left after it, the shar
 RECENT = 512  # records by which a value, or the room that there is, is judged; of each currency and of each budget
 _KEYS_MAX = 256  # currencies and budgets that are told apart; there are fewer, and input may name anything
 _SPREAD = 0.6180339887498949  # multiples of it, without their whole part, are spread evenly over 0 ... 1
-PUBLISH_MS = 100  # from the decision until it is read, when the gate is busy; with less left a record is late
-_PUBLISH_SHARE = 0.1  # but of a short budget no more than this
-
 LATE = "it cannot make its deadline any more"
 PASSED = "a later observation of its entity waits in the same batch"
 LEAST = "of what waits it is worth least"
 
 
-class Candidate(NamedTuple):
-    """A record that may be shed. `place`: in the batch; `ends_ms`: the last time to publish it."""
+class Kind(NamedTuple):
+    """What holds for all decisions of one workflow and segment. `span_ms`: from observation to the deadline."""
 
-    place: int
-    seen: Glance
     policy: Policy
     budget_ms: int
     start_ms: float
-    ends_ms: int
-    room_ms: int  # what was left to its deadline when the broker had it
+    pressed: tuple[float, int]  # start and budget: of two queues that are as old, the smaller one is pressed more
+    newest_first: bool
+    span_ms: int
+    kept_back_ms: int
+    tolerance_ms: int
+
+
+class Candidate(NamedTuple):
+    """A record that may be shed. `place`: in the batch; `room_ms`: from when the broker had it to its deadline."""
+
+    place: int
+    seen: Glance
+    kind: Kind
+    late: bool
+    room_ms: int
 
 
 def choose(
@@ -58,27 +66,29 @@ def choose(
     if not candidates:
         return chosen, known._replace(flow=known.flow.done(size, 0, 0.0, now_ms))
     for one in candidates:
-        if one.ends_ms <= now_ms + min(PUBLISH_MS, one.budget_ms * _PUBLISH_SHARE):
+        if one.late:
             chosen[one.place] = one, LATE
     for one in _passed([one for one in candidates if one.place not in chosen]):
         chosen[one.place] = one, PASSED
     flow, recent = known.flow, dict(known.recent)
-    order = [candidates[index] for index in np.argsort(_ranks(candidates, recent), kind="stable").tolist()]
-    owed = 0.0
-    for kind, share in _shares(candidates, age_ms, flow, recent):
+    order = np.argsort(_ranks(candidates, recent), kind="stable").tolist()
+    shares, owed = _shares(candidates, age_ms, flow, recent), 0.0
+    for pressed, share in shares:
         wanted = size * (1 - share) + flow.owed
         missing = int(wanted) - len(chosen)
         owed = wanted - int(wanted)
         if missing > 0:
-            pressed = [one for one in order if one.place not in chosen and (one.start_ms, one.budget_ms) <= kind]
-            for one in pressed[:missing]:
+            rest = [one for index in order if (one := candidates[index]).place not in chosen]
+            if len(shares) > 1:
+                rest = [one for one in rest if one.kind.pressed <= pressed]
+            for one in rest[:missing]:
                 chosen[one.place] = one, LEAST
     return chosen, Learnt(flow.done(size - len(chosen), len(chosen), owed, now_ms), recent)
 
 
 def _passed(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Where the policy wants the newest first: all but the latest observed of each entity. Ties all stay."""
-    own = [one for one in candidates if (shedding := one.policy.freshness.shedding) and shedding.newest_first]
+    own = [one for one in candidates if one.kind.newest_first]
     latest: dict[tuple[str, str], int] = {}
     for one in own:
         of = (one.seen.workflow, one.seen.entity)
@@ -90,10 +100,15 @@ def _shares(
     candidates: Sequence[Candidate], age_ms: int, flow: Flow, recent: dict[str, NDArray[np.int64]]
 ) -> list[tuple[tuple[float, int], float]]:
     """For each (start, budget) the share of the queue to be decided in full, the longest first."""
+    kinds = {one.kind.pressed for one in candidates}
     found = []
-    for start_ms, budget_ms in sorted({(one.start_ms, one.budget_ms) for one in candidates}, reverse=True):
-        rooms = [one.room_ms for one in candidates if (one.start_ms, one.budget_ms) == (start_ms, budget_ms)]
-        known = _remember(recent, f"{start_ms}/{budget_ms}", np.array(rooms, dtype=np.int64))
+    for start_ms, budget_ms in sorted(kinds, reverse=True):
+        if len(kinds) > 1:
+            rooms = [one.room_ms for one in candidates if one.kind.pressed == (start_ms, budget_ms)]
+        else:
+            rooms = [one.room_ms for one in candidates]
+        own = np.array(rooms, dtype=np.int64)
+        known = _remember(recent, f"{start_ms}/{budget_ms}", own)
         room_ms = float(np.quantile(known, _ROOM_QUANTILE))
         hold_ms = start_ms + max((room_ms - start_ms) * HOLD, start_ms * _WIDTH_MIN)
         found.append(((start_ms, budget_ms), flow.share(age_ms, start_ms, hold_ms)))
@@ -102,14 +117,21 @@ def _shares(
 
 def _ranks(candidates: Sequence[Candidate], recent: dict[str, NDArray[np.int64]]) -> NDArray[np.float64]:
     """From 0 to 1, by |value| within the currency; below 0 where no value is given."""
-    places = np.array([one.place for one in candidates])
-    valued = np.array([one.seen.value_minor is not None for one in candidates])
-    values = np.array([abs(one.seen.value_minor or 0) for one in candidates], dtype=np.int64)
-    currencies = np.array([one.seen.currency or "" for one in candidates])
-    spread = (places * _SPREAD) % 1
+    seen = [one.seen for one in candidates]
+    given = [one.value_minor for one in seen]
+    spread = (np.array([one.place for one in candidates]) * _SPREAD) % 1
+    if None in given:
+        valued = np.array([value is not None for value in given])
+        values = np.abs(np.array([value or 0 for value in given], dtype=np.int64))
+    else:
+        valued, values = np.ones(len(given), dtype=bool), np.abs(np.array(given, dtype=np.int64))
     ranks = spread - 1
-    for currency in np.unique(currencies[valued]).tolist():
-        own = valued & (currencies == currency)
+    stated = [one.currency or "" for one in seen]
+    currencies = set(stated)
+    for currency in sorted(currencies):
+        own = valued & np.array([one == currency for one in stated]) if len(currencies) > 1 else valued
+        if not own.any():
+            continue
         known = np.sort(_remember(recent, currency, values[own]))
         below, upto = np.searchsorted(known, values[own], "left"), np.searchsorted(known, values[own], "right")
         ranks[own] = (below + (upto - below) * spread[own]) / len(known)

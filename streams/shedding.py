@@ -16,25 +16,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from itertools import compress
 
-import msgspec
-
-from schemas.common import TIME_MS_MAX, Source
-from schemas.exception import ExceptionRecord
-from schemas.identifiers import exception_id
 from streams.admission import Flow, Learnt
 from streams.batch import Fetched, Output, Refused, Sent
-from streams.choosing import Candidate, choose
+from streams.choosing import Candidate, Kind, choose
 from streams.glance import glance
-from streams.headers import HeaderSettings, answer_headers, dead_letter_of
+from streams.headers import HeaderSettings
 from streams.policy import Policy
+from streams.shed_text import SHED, Answers
 
-SHED = "shed.overload"
-STAGE = "shedding"
-_NULL = msgspec.Raw(b"null")
-_encode = msgspec.json.Encoder().encode
+PUBLISH_MS = 100  # from the decision until it is read, when the gate is busy; with less left a record is late
+PUBLISH_SHARE = 0.1  # but of a short budget no more than this
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,31 +103,44 @@ def _candidates(
     allowances_ms: Mapping[int, int],
 ) -> list[Candidate]:
     """What may be shed at this age of the queue, in the input's order."""
+    kinds: dict[tuple[str, str | None], Kind | None] = {}
     found, first = list[Candidate](), 0
     for batch in fetched:
         if batch.input == "decisions":
-            for index in range(len(batch)):
-                seen = glance(batch, index)
-                policy = None if seen is None else policies.get(seen.workflow)
-                if seen is None or policy is None or (shedding := policy.freshness.shedding) is None:
+            for index, came_ms in enumerate(batch.timestamps_ms):
+                if (seen := glance(batch, index)) is None:
                     continue
-                terms = policy.freshness
-                came_ms, observed_ms = batch.timestamps_ms[index], seen.observed_at_ms
-                budget_ms = terms.of(seen.segment).budget_ms
-                start_ms = shedding.start * budget_ms
-                if observed_ms > came_ms + terms.skew_tolerance_ms or age_ms <= start_ms:
+                named = (seen.workflow, seen.segment)
+                if named not in kinds:
+                    kinds[named] = _kind(policies.get(seen.workflow), seen.segment, allowances_ms)
+                kind = kinds[named]
+                if kind is None or age_ms <= kind.start_ms or seen.observed_at_ms > came_ms + kind.tolerance_ms:
                     continue
-                ends_ms = observed_ms + min(budget_ms, terms.total_ms)
-                if seen.expires_at_ms is not None:
-                    ends_ms = min(ends_ms, seen.expires_at_ms)
-                kept_back_ms = allowances_ms.get(policy.index, terms.reserve.initial_ms)
-                found.append(
-                    Candidate(
-                        first + index, seen, policy, budget_ms, start_ms, ends_ms - kept_back_ms, ends_ms - came_ms
-                    )
-                )
+                ends_ms = seen.observed_at_ms + kind.span_ms
+                if seen.expires_at_ms is not None and seen.expires_at_ms < ends_ms:
+                    ends_ms = seen.expires_at_ms
+                late = ends_ms - kind.kept_back_ms <= now_ms
+                found.append(Candidate(first + index, seen, kind, late, ends_ms - came_ms))
         first += len(batch)
     return found
+
+
+def _kind(policy: Policy | None, segment: str | None, allowances_ms: Mapping[int, int]) -> Kind | None:
+    if policy is None or (shedding := policy.freshness.shedding) is None:
+        return None
+    terms = policy.freshness
+    budget_ms = terms.of(segment).budget_ms
+    publish_ms = min(PUBLISH_MS, int(budget_ms * PUBLISH_SHARE))
+    return Kind(
+        policy=policy,
+        budget_ms=budget_ms,
+        start_ms=shedding.start * budget_ms,
+        pressed=(shedding.start * budget_ms, budget_ms),
+        newest_first=shedding.newest_first,
+        span_ms=min(budget_ms, terms.total_ms),
+        kept_back_ms=allowances_ms.get(policy.index, terms.reserve.initial_ms) + publish_ms,
+        tolerance_ms=terms.skew_tolerance_ms,
+    )
 
 
 def _answers(
@@ -144,63 +150,23 @@ def _answers(
     now_ms: int,
     settings: HeaderSettings,
 ) -> tuple[dict[int, Sent], dict[tuple[str, Output, str], int]]:
-    refusals = {why: Refused(SHED, f"the queue is {age_ms} ms old, and {why}") for _, why in chosen.values()}
     found, first = dict[int, Sent](), 0
+    workflows: Counter[str] = Counter()
     for batch in fetched:
-        for index in range(len(batch)):
-            if (one := chosen.get(first + index)) is not None:
-                found[first + index] = _answer(batch, index, one[0], refusals[one[1]], now_ms, settings)
+        made: dict[str, dict[tuple[str, int], Answers]] = {}
+        own = [place for place in range(first, first + len(batch)) if place in chosen]
+        for place in own:
+            (_, seen, kind, _, _), why = chosen[place]
+            by_kind = made.setdefault(why, {})
+            of = (seen.workflow, kind.budget_ms)
+            answers = by_kind.get(of)
+            if answers is None:
+                refused = Refused(SHED, f"the queue is {age_ms} ms old, and {why}")
+                answers = by_kind[of] = Answers(batch, kind.policy, kind.budget_ms, refused, now_ms, settings)
+            found[place] = answers.answer(place - first, seen)
+        workflows.update([chosen[place][0].seen.workflow for place in own])
         first += len(batch)
-    workflows = Counter(candidate.seen.workflow for candidate, _ in chosen.values())
     return found, {(workflow, "exceptions", SHED): count for workflow, count in workflows.items()}
-
-
-def _answer(
-    batch: Fetched, index: int, one: Candidate, refused: Refused, now_ms: int, settings: HeaderSettings
-) -> Sent:
-    """The exception: id, source and hash, not the body."""
-    seen, value, offset = one.seen, batch.values[index] or b"", batch.offsets[index]
-    expires_ms = TIME_MS_MAX if seen.expires_at_ms is None else seen.expires_at_ms
-    source = Source(batch.topic, batch.partition, offset)
-    identifier = exception_id(batch.topic, batch.partition, offset, SHED)
-    record = ExceptionRecord(
-        exception_id=identifier,
-        kind="disposition",
-        decision_id=seen.id,
-        workflow=seen.workflow,
-        entity=seen.entity,
-        reason=SHED,
-        stage=STAGE,
-        detail=refused.detail,
-        age_ms=max(0, now_ms - seen.observed_at_ms),
-        budget_ms=one.budget_ms,
-        policy=one.policy.name,
-        rule=None,
-        attempt=1,
-        first_reason=SHED,
-        fingerprint=None,
-        value_minor=seen.value_minor,
-        currency=seen.currency,
-        caused_by=None,
-        gated_at_ms=now_ms,
-        deadline_ms=min(seen.observed_at_ms + one.budget_ms, expires_ms),
-        final_deadline_ms=min(seen.observed_at_ms + one.policy.freshness.total_ms, expires_ms),
-        stages_ms=None,
-        decision=_NULL,
-        raw=None,
-        raw_sha256=sha256(value).hexdigest(),
-        raw_bytes=len(value),
-        source=source,
-        trace=[],
-    )
-    came = () if batch.headers is None else batch.headers[index]
-    headers = answer_headers("exceptions", identifier, seen.entity, None, came, settings)
-    return Sent(
-        "exceptions",
-        batch.keys[index],
-        _encode(record),
-        headers + dead_letter_of(source, 1, STAGE, refused, came, settings),
-    )
 
 
 def _full(fetched: Sequence[Fetched], answers: Mapping[int, Sent]) -> Sequence[Fetched]:

@@ -9,10 +9,13 @@ from hashlib import sha256
 from typing import Any
 
 import jsonschema
+import msgspec
 import orjson
 import pytest
 
+from schemas.exception import ExceptionRecord
 from schemas.generate import FOLDER
+from schemas.identifiers import exception_id
 from streams.admission import Flow, Learnt
 from streams.batch import Decided, Fetched
 from streams.choosing import LATE, LEAST, PASSED
@@ -147,6 +150,9 @@ def test_a_shed_record_holds_id_source_and_hash_but_not_the_body() -> None:
     }
     assert {name: one[name] for name in wanted} == wanted
     assert LEAST in one["detail"]
+    assert one["exception_id"] == exception_id(batch.topic, 2, place, SHED)
+    read = msgspec.json.decode(found.records[place].value, type=ExceptionRecord)
+    assert orjson.loads(msgspec.json.encode(read)) == one
     headers = dict(found.records[place].headers)
     assert headers["__sluicegate.errors.reason"] == SHED.encode()
     assert headers["__sluicegate.errors.stage"] == b"shedding"
