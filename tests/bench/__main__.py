@@ -19,6 +19,7 @@ from agents.demo.children import deaf_to_signals, terminated_like_interrupted
 from streams.errors import ConfigurationError, SluicegateError
 from streams.runtime.broker import Broker, BrokerConfig
 from tests.bench import report
+from tests.bench.process import COMMANDS
 from tests.bench.run import WARM_EVENTS, Bench, Plan
 
 LOG_WIDTH = 110  # of the table in a file, which has no width of its own
@@ -68,7 +69,7 @@ events/s    a backlog of N decisions, from the first to the last output that a r
 CPU s       user and system time of the process tree in that time, for a million decisions
 peak RSS    of the process tree, the highest of 20 samples a second
 p50, p99    1,000 decisions a second for 20 s, from just before the send to a read_committed reader
-ours/bare   ratio of the medians: more is better for events/s, less for all else
+ours/bare   ratio of the medians of the two: more is better for events/s, less for all else
 
 All outputs of every run are read back: one that is missing, twice, or in the wrong topic ends it, with exit code 1.""",
 )
@@ -97,17 +98,27 @@ All outputs of every run are read back: one that is missing, twice, or in the wr
 @click.option("--seconds", type=click.IntRange(1), default=20, show_default=True, help="How long, for latency.")
 @click.option("--seed", type=int, default=7, show_default=True, help="The same seed makes the same decisions.")
 @click.option(
+    "--peers",
+    "names",
+    default="ours,bare",
+    show_default=True,
+    help="Which two, the first compared with the second: ours; bare; fresh, ours with context and superseding.",
+)
+@click.option(
     "--json",
     "to",
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
     help="Also writes all figures there: plan, machine, each run, medians, ratios.",
 )
-def bench(count: int, rounds: int, rate: int, seconds: int, seed: int, to: Path | None) -> None:
+def bench(count: int, rounds: int, rate: int, seconds: int, seed: int, names: str, to: Path | None) -> None:
     """Measure our worker beside a bare aiokafka transaction loop, in alternation, and compare."""
     if to is not None and not to.absolute().parent.is_dir():
         raise ConfigurationError(f"--json {to}: there is no folder {to.parent}; make it, or name another file")
     quiet_client_logs()
-    plan = Plan(count, rounds, rate, seconds, seed, warm_count=min(count, WARM_EVENTS))
+    peers = tuple(names.split(","))
+    if len(set(peers)) != 2 or not set(peers) <= set(COMMANDS):
+        raise ConfigurationError(f"--peers: found {names!r}, expected two of {', '.join(COMMANDS)}")
+    plan = Plan(count, rounds, rate, seconds, seed, min(count, WARM_EVENTS), peers)
     told = Progressing(Console(stderr=True))
     with terminated_like_interrupted(), told.progress, _broker(told) as broker:
         # asyncio turns a SIGINT into an orderly cancellation; a SIGTERM gets the same

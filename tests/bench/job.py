@@ -70,11 +70,15 @@ def make(count: int, now_ms: int, seed: int) -> Load:
     return Load(now_ms, keys, values, bytes(belongs[kind] for kind in kinds))
 
 
+def entity_of(number: int) -> bytes:
+    return b"ent-%06d" % number
+
+
 def _decision(rnd: random.Random, number: int, kind: str, now_ms: int) -> tuple[str, bytes]:
     chance = rnd.random
     workflow = rnd.choice(tuple(WORKFLOWS))
     terms = WORKFLOWS[workflow]
-    entity = f"ent-{int(chance() * ENTITIES):06d}"
+    entity = entity_of(int(chance() * ENTITIES)).decode()
     if kind == "stale":
         age_ms = int(terms.budget_ms + STALE_BY_MS + chance() * terms.budget_ms)
     else:
@@ -90,7 +94,7 @@ def _decision(rnd: random.Random, number: int, kind: str, now_ms: int) -> tuple[
             "workflow": workflow,
             "entity": entity,
             "action": {
-                "type": rnd.choice(ACTIONS),
+                "type": f"{rnd.choice(ACTIONS)}-{number:08d}",  # its own, so that no decision supersedes another
                 "sent_us": now_ms * 1000,
                 "target": f"acct-{int(chance() * 1e9):09d}",
                 "params": {"channel": "api", "note": "auto decision"},
@@ -101,5 +105,6 @@ def _decision(rnd: random.Random, number: int, kind: str, now_ms: int) -> tuple[
             "value_minor": value_minor,
             "currency": "EUR",
             "model": rnd.choice(MODELS),
+            "context_version": 1,
         }
     )

@@ -18,7 +18,11 @@ from streams.errors import CheckFailed
 
 HERE = Path(__file__).parent
 HOME = HERE.parents[1]
-COMMANDS = {"ours": [str(HERE / "peer.sh")], "bare": [sys.executable, "-m", "tests.bench.bare_loop"]}
+COMMANDS = {
+    "ours": [str(HERE / "peer.sh")],
+    "bare": [sys.executable, "-m", "tests.bench.bare_loop"],
+    "fresh": [str(HERE / "peer.sh"), "policies-fresh"],  # ours, with context and superseding
+}
 STOP_S = 20.0
 LOG_LINES = 15
 REFRESH_EVERY = 20  # samples, until it is asked again which processes belong to it

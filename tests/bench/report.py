@@ -10,7 +10,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.process import COMMANDS
 from tests.bench.run import Plan, Run, environment
 
 # figure -> how it is called in the table, and how it is written
@@ -31,16 +30,16 @@ LATE_MS = 50.0
 
 
 def summary(plan: Plan, runs: Sequence[Run]) -> dict[str, Any]:
-    """Everything, for programs: the plan, the machine, each run, medians by name, ratios of medians ours/bare."""
-    medians = {name: _over(runs, name, statistics.median) for name in COMMANDS}
+    """Everything, for programs: the plan, the machine, each run, medians by name, ratios of the two."""
+    medians = {name: _over(runs, name, statistics.median) for name in plan.names}
+    other = medians[plan.names[1]]
     return {
         "plan": asdict(plan),
         "environment": environment(),
         "runs": [asdict(one) for one in runs],
         "medians": medians,
         "ratios": {
-            figure: medians["ours"][figure] / medians["bare"][figure] if medians["bare"][figure] else None
-            for figure in ROWS
+            figure: medians[plan.names[0]][figure] / other[figure] if other[figure] else None for figure in ROWS
         },
         "missing": 0,
         "duplicates": 0,
@@ -49,19 +48,19 @@ def summary(plan: Plan, runs: Sequence[Run]) -> dict[str, Any]:
 
 def show(console: Console, plan: Plan, found: dict[str, Any], runs: Sequence[Run]) -> None:
     """The table, and below it what speaks against the figures."""
-    lowest, highest = ({name: _over(runs, name, pick) for name in COMMANDS} for pick in (min, max))
+    lowest, highest = ({name: _over(runs, name, pick) for name in plan.names} for pick in (min, max))
     table = Table(
         title=f"{plan.count:,} decisions a run, latency at {plan.rate_per_s:,}/s for {plan.seconds} s; "
         f"medians of {plan.rounds}; missing 0, duplicates 0",
     )
     table.add_column("", no_wrap=True)
-    for name in COMMANDS:
+    for name in plan.names:
         table.add_column(name, justify="right", style="bold", no_wrap=True)
         table.add_column("lowest - highest", justify="right", style="dim", no_wrap=True)
-    table.add_column("ours/bare", justify="right", no_wrap=True)
+    table.add_column("/".join(plan.names), justify="right", no_wrap=True)
     for figure, (title, form) in ROWS.items():
         cells = []
-        for name in COMMANDS:
+        for name in plan.names:
             cells.append(form.format(found["medians"][name][figure]))
             cells.append(f"{form.format(lowest[name][figure])} - {form.format(highest[name][figure])}")
         ratio = found["ratios"][figure]

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from streams.runtime.broker.jars import kafka_version
 from tests.bench import latency, throughput
-from tests.bench.process import COMMANDS, Meter, Place
+from tests.bench.process import Meter, Place
 
 PARTITIONS = 4
 WARM_EVENTS = 100_000  # a new JVM compiles for its first seconds; what is measured then is its compiler
@@ -43,10 +43,11 @@ class Plan:
     seconds: int = 20
     seed: int = 7
     warm_count: int = WARM_EVENTS
+    names: tuple[str, ...] = ("ours", "bare")  # of `process.COMMANDS`: the first is compared with the second
 
     def steps(self) -> list[tuple[int, str]]:
         """(round, who), in order; round 0 is the warm-up, whose figures are thrown away."""
-        names = list(COMMANDS)
+        names = list(self.names)
         turned = [names if one % 2 else names[::-1] for one in range(1, self.rounds + 1)]
         warming = names if self.warm_count else []
         return [(0, name) for name in warming] + [(one + 1, name) for one, order in enumerate(turned) for name in order]

@@ -17,7 +17,7 @@ from streams.runtime import topics
 from streams.runtime.lookup import Lookup
 from streams.runtime.settings import Kafka
 from streams.runtime.transactions import Failed
-from tests.bench.job import OUTPUTS, Load
+from tests.bench.job import ENTITIES, OUTPUTS, Load, entity_of
 from tests.bench.process import Place
 
 INPUT_BATCH_BYTES = 65_536
@@ -29,6 +29,7 @@ FETCH_WAIT_MS = 5
 async def own_topics(place: Place) -> AsyncIterator[None]:
     """The topics of one run, the same for whoever is measured; removed afterwards: a round is half a gigabyte."""
     await topics.apply(place.bootstrap, place.prefix, place.partitions)
+    await _tell(place)
     try:
         yield
     finally:
@@ -38,6 +39,20 @@ async def own_topics(place: Place) -> AsyncIterator[None]:
             await admin.delete_topics(list(names(place.prefix)))
         finally:
             await admin.close()
+
+
+async def _tell(place: Place) -> None:
+    """The context of every entity of the job, for whoever looks at it."""
+    producer = AIOKafkaProducer(bootstrap_servers=place.bootstrap, acks="all")
+    await producer.start()
+    try:
+        for number in range(ENTITIES):
+            entity = entity_of(number)
+            state = b'{"entity":"%s","version":1,"at_ms":0,"state":{"tier":"a"}}' % entity
+            await producer.send(place.topic("context"), state, key=entity)
+        await producer.flush()
+    finally:
+        await producer.stop()
 
 
 async def fill(place: Place, load: Load, numbers: Iterable[int]) -> None:
