@@ -17,7 +17,8 @@ from streams.runtime.process import clock_ms
 from streams.runtime.settings import BATCH_RECORDS_MAX, Role, Worker
 from streams.runtime.stage import Batch, Fill
 from streams.runtime.world import World
-from streams.shedding import SHED, Admission
+from streams.shed_text import SHED
+from streams.shedding import Admission
 from streams.window import IDS_MAX, Window
 
 NAME = "gate"

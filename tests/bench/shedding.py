@@ -17,7 +17,8 @@ from streams.memory import Memory
 from streams.path import Snapshot, decide
 from streams.policy import Policy
 from streams.runtime.settings import GC_THRESHOLDS
-from streams.shedding import SHED, Admission
+from streams.shed_text import SHED
+from streams.shedding import Admission
 from streams.window import Window
 from tests.bench.path import batches
 from tests.streams.making import NOW_MS, SMALL_AND_SURE, policy

@@ -21,7 +21,8 @@ from streams.batch import Decided, Fetched
 from streams.choosing import LATE, LEAST, PASSED
 from streams.memory import Memory
 from streams.path import Snapshot, decide
-from streams.shedding import SHED, Admission
+from streams.shed_text import SHED
+from streams.shedding import Admission
 from tests.streams.making import NOW_MS, decided, decision, encoded, fetched, outcomes, policy, successor
 
 ALL = {"name": "all", "then": "autonomous"}
@@ -246,7 +247,7 @@ def test_fractions_of_a_record_are_carried_over() -> None:
 def test_events_are_shed_too_and_an_expiry_in_a_header_counts() -> None:
     expiry = b"2025-11-24T16:00:00.040Z"  # NOW_MS + 40
     ce = [("ce_specversion", b"1.0"), ("ce_id", b"e"), ("ce_source", b"s"), ("ce_type", b"t")]
-    headers: list[list[tuple[str, bytes | None]]] = [
+    headers: list[Sequence[tuple[str, bytes | None]]] = [
         [*ce, ("ce_expirytime", expiry)],
         [*ce, ("ce_expirytime", b"soon")],
         [("traceparent", b"00-1-2-01")],
