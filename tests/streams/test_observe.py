@@ -12,7 +12,18 @@ from streams.observe import observe
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
 from streams.runtime.stage import Batch
-from tests.streams.making import BILLING, BUDGET_MS, NOW_MS, SMALL_AND_SURE, decided, decision, encoded, fetched, policy, row
+from tests.streams.making import (
+    BILLING,
+    BUDGET_MS,
+    NOW_MS,
+    SMALL_AND_SURE,
+    decided,
+    decision,
+    encoded,
+    fetched,
+    policy,
+    row,
+)
 
 MILLION = 1_000_000
 BATCH = 20_000
