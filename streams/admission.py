@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 SHED_COST = 0.5
 _ARRIVALS_SPAN_MS = 50  # append times are in ms, and of whole producer batches: shorter spans say little
 _ARRIVALS_MS = 500.0  # how far back arrivals are averaged, in the broker's time
+SAVED_MS = 250  # of a pace: longer than the event loop, a fetch or a transaction keeps a batch from its time
 _CAPACITY_WEIGHT = 0.2  # of one batch: one that was held up, by the broker or a pause, moves it by a fifth at most
 
 Recent = Mapping[str, NDArray[np.int64]]  # what records were worth, and how much time they had left, of late
@@ -103,10 +104,13 @@ class Pace:
 
     def wait_ms(self, now_ms: int) -> float:
         """How long to wait before the next batch; never longer than what was taken is worth, whatever clocks do."""
-        owed_ms = self._until_ms - self._at_ms
-        return min(owed_ms, max(0.0, self._until_ms - now_ms))
+        return max(0.0, min(self._until_ms - self._at_ms, self._until_ms - now_ms))
 
     def take(self, count: int, now_ms: int) -> None:
-        """Notes `count` decisions at `now_ms`. Times are in milliseconds; time that was not used is not saved up."""
-        self._until_ms = now_ms + self.wait_ms(now_ms) + count / self.per_s * 1000
+        """Notes `count` decisions at `now_ms`. Times are in milliseconds.
+
+        What a late wake-up lost is made good, up to SAVED_MS; more time that was not used is not saved up.
+        """
+        free_ms = max(min(self._until_ms, now_ms + self.wait_ms(now_ms)), now_ms - SAVED_MS)
+        self._until_ms = free_ms + count / self.per_s * 1000
         self._at_ms = now_ms

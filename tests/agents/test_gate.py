@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from agents.gate import GateStage, role
+from streams.admission import SAVED_MS
 from streams.batch import Fetched
 from streams.errors import ConfigurationError
 from streams.path import Snapshot
@@ -100,7 +101,7 @@ async def test_a_set_capacity_is_kept_by_waiting_before_the_next_batch(
     monkeypatch.setattr("agents.gate.asyncio.sleep", sleep)
     await stage.prepare([fetched("a")])
     assert slept_s == []
-    stage.decide([fetched("a", "b", "c")], NOW_MS)
-    await stage.prepare([fetched("d", offset=3)])
-    assert slept_s == [pytest.approx(0.025)]
+    stage.decide([fetched(*map(str, range(30)))], NOW_MS)
+    await stage.prepare([fetched("d", offset=30)])
+    assert slept_s == [pytest.approx((300 - SAVED_MS - 5) / 1000)]
     assert gate.batch_records_max == 25

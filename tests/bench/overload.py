@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streams.admission import Pace
 from streams.batch import Fetched
 from streams.memory import Memory
 from streams.path import Snapshot, decide
@@ -123,10 +122,10 @@ def run(
     """Decides it all at the set capacity. A command counts as issued when its batch has taken its time."""
     terms = policy([RULE], budget=f"{budget_ms}ms", overload={"start": start} if sheds else None)
     policies, memory = Snapshot([terms]), Memory(admission=Admission(capacity_per_s))
-    pace, most = Pace(capacity_per_s), round(capacity_per_s * BATCH_S)
+    most = round(capacity_per_s * BATCH_S)
     arrivals = np.array(given.arrivals_ms)
     ticks, issued, counted = list[Tick](), 0, {SHED: 0, "stale.age": 0, "stale.expired": 0}
-    first, now_ms = 0, 0
+    first, now_ms, busy_ms = 0, 0, 0.0
     while first < len(arrivals):
         now_ms = max(now_ms, int(arrivals[first]) + 1)
         last = min(int(np.searchsorted(arrivals, now_ms, "left")), first + most)
@@ -148,8 +147,8 @@ def run(
             counted[reason] = counted.get(reason, 0) + count
         full = len(numbers) - sum(count for (_, _, reason), count in found.counts.items() if reason == SHED)
         ticks.append(Tick(now_ms, now_ms - given.arrivals_ms[last - 1], len(numbers), full))
-        pace.take(full, now_ms)
-        now_ms += round(pace.wait_ms(now_ms))
+        busy_ms += full / capacity_per_s * 1000
+        now_ms, busy_ms = now_ms + int(busy_ms), busy_ms % 1
         for number, sent in zip(numbers, found.records, strict=True):
             if sent.output == "commands" and now_ms <= given.deadlines_ms[number]:
                 issued += given.values[number]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.admission import SHED_COST, Flow, Pace
+from streams.admission import SAVED_MS, SHED_COST, Flow, Pace
 
 SET = Flow(2_000, True, arrivals_per_s=6_000)
 MEASURED = Flow(2_000, False, arrivals_per_s=3_000)
@@ -72,25 +72,31 @@ def test_a_capacity_that_was_set_is_not_measured() -> None:
     assert flow.seen(1_000, 2_000, 2_000, 70_000).capacity_per_s == 2_000
 
 
-def test_a_pace_lets_the_first_batch_go_and_waits_for_what_it_took() -> None:
+def test_a_pace_lets_a_batch_go_and_waits_for_what_it_took() -> None:
     pace = Pace(500)
     assert pace.wait_ms(1_000) == 0
-    pace.take(100, 1_000)
-    assert pace.wait_ms(1_000) == 200
-    assert pace.wait_ms(1_150) == 50
-    pace.take(100, 1_150)
-    assert pace.wait_ms(1_150) == 250
+    pace.take(300, 1_000)
+    assert pace.wait_ms(1_000) == 600 - SAVED_MS
+    assert pace.wait_ms(1_300) == 50
+    pace.take(100, 1_300)
+    assert pace.wait_ms(1_300) == 250
     assert pace.wait_ms(5_000) == 0
 
 
-def test_time_that_was_not_used_is_not_saved_up() -> None:
-    pace = Pace(500)
-    pace.take(1, 0)
-    pace.take(100, 60_000)
-    assert pace.wait_ms(60_000) == 200
+def test_what_a_late_wake_up_lost_is_made_good_and_no_more_is_saved_up() -> None:
+    pace, decided, now_ms = Pace(500), 0, 1_000
+    for _ in range(100):
+        pace.take(40, now_ms)
+        decided += 40
+        now_ms += round(pace.wait_ms(now_ms)) + 15  # each time 15 ms late
+    assert decided / (now_ms - 1_000) * 1000 == pytest.approx(500, rel=0.05)
+    pace.take(200, now_ms + 60_000)
+    assert pace.wait_ms(now_ms + 60_000) == 400 - SAVED_MS
 
 
 def test_a_clock_that_was_set_back_makes_nobody_wait_longer_than_what_was_taken() -> None:
     pace = Pace(500)
-    pace.take(100, 1_000_000)
-    assert pace.wait_ms(0) == 200
+    pace.take(300, 1_000_000)
+    assert pace.wait_ms(0) == 600 - SAVED_MS
+    pace.take(100, 0)
+    assert pace.wait_ms(0) == 800 - SAVED_MS
