@@ -26,8 +26,10 @@ from streams.headers import HeaderSettings
 from streams.policy import Policy
 from streams.shed_text import SHED, Answers
 
-PUBLISH_MS = 100  # from the decision until it is read, when the gate is busy; with less left a record is late
-PUBLISH_SHARE = 0.1  # but of a short budget no more than this
+# From the decision until it is read, when everything is busy; with less left a record is late. A transaction that takes
+# longer than a command in it has left is undone, and its partition handed over anew: what an overload needs least.
+PUBLISH_MS = 500
+PUBLISH_SHARE = 0.1  # of a short budget no more than this
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,4 +104,4 @@ async def test_a_set_capacity_is_kept_by_waiting_before_the_next_batch(
     stage.decide([fetched(*map(str, range(30)))], NOW_MS)
     await stage.prepare([fetched("d", offset=30)])
     assert slept_s == [pytest.approx((300 - SAVED_MS - 5) / 1000)]
-    assert gate.batch_records_max == 25
+    assert gate.batch_records_max == 100

@@ -25,7 +25,7 @@ from tests.bench.overload_plot import Point, plot
 from tests.streams.making import NOW_MS, policy
 
 CAPACITY_PER_S = 2_000
-BATCH_S = 0.25  # of the capacity, as the gate takes at once when it has one
+BATCH_S = 1.0  # of the capacity, as the gate takes at once when it has one
 RULE = {"name": "all", "then": "autonomous"}
 
 
