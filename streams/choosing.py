@@ -19,7 +19,7 @@ from streams.policy import Policy
 
 # Where the queue's age is held: so far on the way from `start` to where the first records run out of time. Holding it
 # higher issues less in time: what is late is lost whatever it is worth, while what is shed is chosen (measured with
-# tests/bench/overload.py: 95 % of what an oracle issues at 0.05 and 0.5, 87 % at 0.25 and 0.7).
+# tests/bench/overload.py: 93 % of what an oracle issues at 0.05 and 0.5, 88 % at 0.25 and 0.7).
 HOLD = 0.5
 _ROOM_QUANTILE = 0.05  # so many have less time left than this reckons with; they go first as they run out of it
 _WIDTH_MIN = 0.2  # of `start`: where hardly any time is left after it, the share still falls over this much

@@ -19,6 +19,7 @@ from schemas.identifiers import exception_id
 from streams.admission import Flow, Learnt
 from streams.batch import Decided, Fetched
 from streams.choosing import LATE, LEAST, PASSED
+from streams.headers import HeaderSettings
 from streams.memory import Memory
 from streams.path import Snapshot, decide
 from streams.shed_text import SHED
@@ -277,3 +278,31 @@ def test_segments_have_budgets_of_their_own() -> None:
     assert gone
     assert Counter(place % 3 for place in gone).keys() == {0}
     assert record(found, gone[0])["budget_ms"] == 10_000
+
+
+def test_where_two_budgets_are_pressed_each_gives_by_its_own_demand() -> None:
+    longer = policy([ALL], workflow="slow", index=1, budget="20s", overload={"start": 0.25})
+    fields: list[dict[str, Any]] = [
+        {"workflow": ("billing", "slow")[number % 2], "value_minor": number // 2} for number in range(200)
+    ]
+    gone = Counter(place % 2 for place in shed(decided(queue(fields, 6_000), [OVERLOAD, longer], memory=overloaded())))
+    # of all 200 the longer budget wants few to go, and takes half of them itself; the shorter wants two thirds
+    assert gone[0] == 100
+    assert 0 < gone[1] < 30
+
+
+def test_what_has_no_value_in_a_currency_of_its_own_is_shed_like_the_rest_without_one() -> None:
+    fields: list[dict[str, Any]] = [{"value_minor": ..., "currency": "EUR"}, {"value_minor": 5}] * 30
+    gone = shed(decided(queue(fields), [OVERLOAD], memory=overloaded(arrivals_per_s=3_000)))
+    assert gone
+    assert all(place % 2 == 0 for place in gone)
+
+
+def test_without_cloudevents_headers_only_those_of_dead_letters_are_there() -> None:
+    memory, batch = overloaded(), queue([{"value_minor": number} for number in range(50)])
+    found = decide([batch], NOW_MS, Snapshot([OVERLOAD]), memory, HeaderSettings("g", cloudevents=False))
+    place = shed(found)[0]
+    headers = dict(found.records[place].headers)
+    assert not [name for name in headers if name.startswith("ce_")]
+    assert headers["__dlq.errors.offset"] == b"%d" % place
+    assert headers["__dlq.errors.group"] == b"g"
