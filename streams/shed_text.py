@@ -46,6 +46,8 @@ class Answers:
     def __init__(
         self, batch: Fetched, policy: Policy, budget_ms: int, refused: Refused, now_ms: int, settings: HeaderSettings
     ) -> None:
+        self.workflow = policy.workflow
+        self.count = 0  # how many it has answered
         self._batch = batch
         self._refused = refused
         self._now_ms = now_ms
@@ -62,6 +64,7 @@ class Answers:
 
     def answer(self, index: int, seen: Glance) -> Sent:
         """The exception that record `index` of the batch ends in."""
+        self.count += 1
         batch = self._batch
         value, offset = batch.values[index] or b"", b"%d" % batch.offsets[index]
         identifier = "x-" + sha256(self._named + offset + _SUFFIX).hexdigest()[:32]

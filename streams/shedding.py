@@ -153,22 +153,26 @@ def _answers(
     settings: HeaderSettings,
 ) -> tuple[dict[int, Sent], dict[tuple[str, Output, str], int]]:
     found, first = dict[int, Sent](), 0
-    workflows: Counter[str] = Counter()
+    counts: Counter[tuple[str, Output, str]] = Counter()
     for batch in fetched:
-        made: dict[str, dict[tuple[str, int], Answers]] = {}
-        own = [place for place in range(first, first + len(batch)) if place in chosen]
-        for place in own:
-            (_, seen, kind, _, _), why = chosen[place]
-            by_kind = made.setdefault(why, {})
-            of = (seen.workflow, kind.budget_ms)
-            answers = by_kind.get(of)
-            if answers is None:
-                refused = Refused(SHED, f"the queue is {age_ms} ms old, and {why}")
-                answers = by_kind[of] = Answers(batch, kind.policy, kind.budget_ms, refused, now_ms, settings)
-            found[place] = answers.answer(place - first, seen)
-        workflows.update([chosen[place][0].seen.workflow for place in own])
+        made: dict[tuple[str, str, int], Answers] = {}
+        last: tuple[Kind | None, str] = (None, "")
+        for index in range(len(batch)):
+            if (hit := chosen.get(first + index)) is None:
+                continue
+            (_, seen, kind, _, _), why = hit
+            if kind is not last[0] or why is not last[1]:  # most are of the same kind as the one before
+                last = kind, why
+                of = (why, kind.policy.workflow, kind.budget_ms)
+                if of not in made:
+                    refused = Refused(SHED, f"the queue is {age_ms} ms old, and {why}")
+                    made[of] = Answers(batch, kind.policy, kind.budget_ms, refused, now_ms, settings)
+                answers = made[of]
+            found[first + index] = answers.answer(index, seen)
+        for one in made.values():
+            counts[one.workflow, "exceptions", SHED] += one.count
         first += len(batch)
-    return found, {(workflow, "exceptions", SHED): count for workflow, count in workflows.items()}
+    return found, counts
 
 
 def _full(fetched: Sequence[Fetched], answers: Mapping[int, Sent]) -> Sequence[Fetched]:
