@@ -56,9 +56,7 @@ class Answered(NamedTuple):
     at_ms: int
 
 
-def test_at_three_times_its_capacity_a_gate_issues_most_of_what_an_oracle_would(
-    fleet: Fleet, report: Report
-) -> None:
+def test_at_three_times_its_capacity_a_gate_issues_most_of_what_an_oracle_would(fleet: Fleet, report: Report) -> None:
     (fleet.policies / "payout.yaml").write_text(POLICY)
     log = fleet.folder / "gate.log"
     with log.open("wb") as output:

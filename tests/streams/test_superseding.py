@@ -85,7 +85,12 @@ def test_the_next_owner_knows_it() -> None:
 
 def test_a_question_to_the_evaluator_retires_nobody() -> None:
     """It may come to nothing; what it becomes will."""
-    terms: dict[str, Any] = {"supersede": True, "on_stale": "reevaluate", "total": "1h", "segments": {"slow": {"budget": "30m"}}}
+    terms: dict[str, Any] = {
+        "supersede": True,
+        "on_stale": "reevaluate",
+        "total": "1h",
+        "segments": {"slow": {"budget": "30m"}},
+    }
     asks = policy([SMALL_AND_SURE], evaluator={"url": "http://127.0.0.1:9/"}, **terms)
     stale, earlier = seen(660_000, 1), seen(700_000, 2, segment="slow")
     batch = fetched([stale, earlier], broker_ms=NOW_MS)
