@@ -53,7 +53,7 @@ class Life:
         self._writer: asyncio.StreamWriter | None = None
         self._watching: asyncio.Task[None] | None = None
         self.running: dict[int, Running] = {}
-        self.has_ended = False
+        self.has_ended = self.is_killed = False
 
     @classmethod
     async def start(cls, asked: Asked) -> Life:
@@ -106,6 +106,7 @@ class Life:
 
     def kill(self) -> None:
         """Kills the process and all that it has started. Its calls hear of it when it has ended."""
+        self.is_killed = True
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -238,7 +239,7 @@ class ChildEvaluator(Client):
             await life.end()
 
     async def _living(self) -> Life:
-        if self._life is not None and not self._life.has_ended:
+        if self._life is not None and not (self._life.has_ended or self._life.is_killed):
             return self._life
         self.refuse_if_closed()
         if self._starting is None:

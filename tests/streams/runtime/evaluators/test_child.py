@@ -260,3 +260,14 @@ def alive(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+async def test_one_that_is_about_to_die_is_not_asked(make: Make) -> None:
+    """We have killed it, and its end has not been seen yet: the next question goes to the next life."""
+    evaluators = make("curious")
+    assert await ask(evaluators)
+    client = evaluators._client("billing")
+    assert isinstance(client, child.ChildEvaluator)
+    assert client._life is not None
+    client._life.kill()
+    assert await ask(evaluators, 2)
