@@ -138,6 +138,8 @@ async def test_while_it_runs_and_when_it_is_told_to_stop_it_says_so(tmp_path: Pa
     seen = Watched("gate", Board.make())
     task = asyncio.create_task(supervise([child(tmp_path / "n", "deaf")], QUICK, [seen]))
     await appeared(tmp_path / "n.deaf")
+    while not seen.running:  # the child may be quicker than the call that started it
+        await asyncio.sleep(0.01)
     told = [(seen.running, seen.state)]
     os.kill(os.getpid(), signal.SIGTERM)
     while told[-1][0]:
