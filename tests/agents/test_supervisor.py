@@ -52,6 +52,11 @@ def alive(notes: Path) -> bool:
     return True
 
 
+async def runs(seen: Watched) -> None:
+    while not seen.running:
+        await asyncio.sleep(0.01)
+
+
 async def appeared(path: Path) -> None:
     for _ in range(1_000):
         if path.exists() and (path.suffix == ".deaf" or path.read_text().endswith("\n")):
@@ -138,8 +143,7 @@ async def test_while_it_runs_and_when_it_is_told_to_stop_it_says_so(tmp_path: Pa
     seen = Watched("gate", Board.make())
     task = asyncio.create_task(supervise([child(tmp_path / "n", "deaf")], QUICK, [seen]))
     await appeared(tmp_path / "n.deaf")
-    while not seen.running:  # the child may be quicker than the call that started it
-        await asyncio.sleep(0.01)
+    await runs(seen)  # the child may be quicker than the call that started it
     told = [(seen.running, seen.state)]
     os.kill(os.getpid(), signal.SIGTERM)
     while told[-1][0]:
