@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from streams.admission import Pace
 from streams.batch import Fetched
 from streams.headers import DEFAULTS, HeaderSettings
 from streams.memory import Memory
 from streams.path import Snapshot, decide
-from streams.runtime.app import stream_topic
-from streams.runtime.lanes import Lanes
 from streams.runtime.process import clock_ms
-from streams.runtime.settings import BATCH_RECORDS_MAX, Role, Worker
+from streams.runtime.settings import BATCH_RECORDS_MAX, Role
 from streams.runtime.stage import Batch, Fill
 from streams.runtime.world import World
 from streams.shed_text import SHED
@@ -95,13 +92,3 @@ def role(
         records_max,
         released=world.drop,
     )
-
-
-def wire(app: Any, worker: Worker, lanes: Lanes) -> None:
-    """Puts the gate's agent on the app. The lanes decide and send; the agent only hands them what has come."""
-
-    async def gate(stream: Any) -> None:
-        async for delivered in stream:
-            lanes.offer(delivered)
-
-    app.agent(stream_topic(app, worker), name=NAME)(gate)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from schemas.decision import Successor
 from streams.batch import Fetched, Output, Refused, Sent
@@ -27,9 +27,7 @@ from streams.reevaluation import (
     sent_successor,
     successor,
 )
-from streams.runtime.app import stream_topic
-from streams.runtime.lanes import Lanes
-from streams.runtime.settings import Role, Worker
+from streams.runtime.settings import Role
 from streams.runtime.stage import Batch
 from streams.runtime.world import World
 
@@ -154,13 +152,3 @@ def role(
         BATCH_RECORDS_MAX,
         world.drop,
     )
-
-
-def wire(app: Any, worker: Worker, lanes: Lanes) -> None:
-    """Puts the agent on the app; like the gate's, it only hands the lanes what has come."""
-
-    async def reevaluation(stream: Any) -> None:
-        async for delivered in stream:
-            lanes.offer(delivered)
-
-    app.agent(stream_topic(app, worker), name=NAME)(reevaluation)

@@ -61,7 +61,7 @@ async def _run(given: argparse.Namespace) -> None:
     if given.role == gate.NAME:
         world = World(kafka, Needs.of_gate(snapshot.by_index), clock_ms, meter, headers)
         role = gate.role(given.group, snapshot, world, headers, given.window_ids, given.capacity)
-        await work(Worker(kafka, role, given.data, found.partitions), gate.wire, meter, world)
+        await work(Worker(kafka, role, given.data, found.partitions), meter, world)
         return
     evaluators = Evaluators(snapshot, meter.asked)
     if wrong := await evaluators.check():
@@ -69,7 +69,7 @@ async def _run(given: argparse.Namespace) -> None:
     world = World(kafka, Needs.of_reevaluation(snapshot.by_index), clock_ms, meter, headers)
     role = reevaluation.role(given.group, snapshot, evaluators, world, clock_ms, headers)
     try:
-        await work(Worker(kafka, role, given.data, found.partitions), reevaluation.wire, meter, world)
+        await work(Worker(kafka, role, given.data, found.partitions), meter, world)
     finally:
         await evaluators.close()
 

@@ -13,7 +13,7 @@ from streams.runtime.transport import PassThrough, Transport
 
 
 def make_app(worker: Worker, lanes: Lanes) -> faust.App:
-    """The app, on our transport; `make_stream_topic` gives the agent its input."""
+    """The app, on our transport; `wire` puts the agent on it."""
     app = faust.App(
         worker.role.group,
         broker=[URL(f"kafka://{address}") for address in worker.kafka.bootstrap.split(",")],
@@ -40,7 +40,15 @@ def make_app(worker: Worker, lanes: Lanes) -> faust.App:
     return app
 
 
-def stream_topic(app: faust.App, worker: Worker) -> Any:
-    """All inputs of the role as one topic of Faust's, undecoded and without acks."""
+def wire(app: faust.App, worker: Worker, lanes: Lanes) -> None:
+    """Puts the role's agent on the app. The lanes decide and send; the agent only hands them what has come.
+
+    All inputs of the role are one topic of Faust's, undecoded and without acks.
+    """
+
+    async def hand_over(stream: Any) -> None:
+        async for delivered in stream:
+            lanes.offer(delivered)
+
     names = [worker.kafka.topic(name) for name in worker.role.inputs]
-    return app.topic(*names, schema=PassThrough(), acks=False)
+    app.agent(app.topic(*names, schema=PassThrough(), acks=False), name=worker.role.name)(hand_over)

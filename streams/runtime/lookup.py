@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -99,7 +99,7 @@ class Lookup:
         end = (await self.ends([partition]))[partition]
         mine = f"{role}/{number}/".encode()
         found: dict[str, bytes] = {}
-        consumer = self._reader()
+        consumer = reader(self._kafka, "earliest")
         try:
             await asyncio.wait_for(consumer.start(), REQUEST_S)
             consumer.assign([partition])
@@ -123,7 +123,7 @@ class Lookup:
 
     async def readable(self, partition: TopicPartition, offset: int) -> bool:
         """Whether a read_committed reader finds a record at or past `offset`, within `READABLE_S`. Raises Failed."""
-        consumer = self._reader()
+        consumer = reader(self._kafka, "earliest")
         try:
             await asyncio.wait_for(consumer.start(), REQUEST_S)
             consumer.assign([partition])
@@ -138,16 +138,21 @@ class Lookup:
                 await asyncio.wait_for(consumer.stop(), 2.0)
         return False
 
-    def _reader(self) -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
-            bootstrap_servers=self._kafka.bootstrap,
-            request_timeout_ms=int(REQUEST_S * 1000),
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=FETCH_BYTES_MAX,
-            fetch_max_wait_ms=100,
-        )
+
+def reader(kafka: Kafka, reset: Literal["earliest", "none"]) -> AIOKafkaConsumer:
+    """A read_committed consumer without a group, for partitions that are assigned by hand.
+
+    `reset`: where to read on when an offset is no longer there; "none" raises OffsetOutOfRangeError instead.
+    """
+    return AIOKafkaConsumer(
+        bootstrap_servers=kafka.bootstrap,
+        request_timeout_ms=int(REQUEST_S * 1000),
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset=reset,
+        max_partition_fetch_bytes=FETCH_BYTES_MAX,
+        fetch_max_wait_ms=100,
+    )
 
 
 async def _next_records(consumer: AIOKafkaConsumer, partition: TopicPartition, position: int) -> list[Any]:

@@ -13,14 +13,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 import structlog
 
 from streams.errors import SluicegateError
 from streams.runtime import logs
-from streams.runtime.app import make_app
+from streams.runtime.app import make_app, wire
 from streams.runtime.health import Health
 from streams.runtime.lanes import Lanes
 from streams.runtime.lookup import Lookup
@@ -33,8 +32,6 @@ from streams.runtime.world import World
 log = structlog.get_logger()
 
 LAST_RESORT_S = 2.0  # after a drain, for what is left to end by itself
-
-WiresAgents = Callable[[Any, Worker, Lanes], None]  # puts the role's agents on the Faust app
 
 
 def clock_ms() -> int:
@@ -52,7 +49,7 @@ def die(error: BaseException) -> NoReturn:
     os._exit(code)
 
 
-async def work(worker: Worker, wire: WiresAgents, meter: Meter, world: World) -> None:
+async def work(worker: Worker, meter: Meter, world: World) -> None:
     """Runs the role until SIGTERM or SIGINT, then drains. Does not return when something goes wrong: see `die`."""
     install(Raw)
     loop = asyncio.get_running_loop()

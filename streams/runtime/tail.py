@@ -19,7 +19,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streams.errors import PromiseBroken
-from streams.runtime.settings import FETCH_BYTES_MAX, REQUEST_S, RETRY_S, Kafka
+from streams.runtime.lookup import reader
+from streams.runtime.settings import REQUEST_S, RETRY_S, Kafka
 from streams.runtime.transactions import Failed
 
 log = structlog.get_logger()
@@ -120,7 +121,7 @@ class Tail:
         """Reads until cancelled. Raises PromiseBroken when a topic was made again or lost its end."""
         while True:
             await self._wanted.wait()
-            consumer = self._consumer()
+            consumer = reader(self._kafka, "none")
             try:
                 await asyncio.wait_for(consumer.start(), REQUEST_S)
                 self._changed.set()
@@ -229,14 +230,3 @@ class Tail:
     ) -> dict[TopicPartition, int]:
         ends: dict[TopicPartition, int] = await asyncio.wait_for(consumer.end_offsets(list(partitions)), REQUEST_S)
         return ends
-
-    def _consumer(self) -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
-            bootstrap_servers=self._kafka.bootstrap,
-            request_timeout_ms=int(REQUEST_S * 1000),
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            max_partition_fetch_bytes=FETCH_BYTES_MAX,
-            fetch_max_wait_ms=100,
-        )

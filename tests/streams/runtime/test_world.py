@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 
 from streams.errors import PromiseBroken
 from streams.policy import Policy
+from streams.runtime import lookup as lookup_module
 from streams.runtime import tail as tail_module
 from streams.runtime import world as world_module
 from streams.runtime.broker import Broker, BrokerConfig
@@ -305,7 +306,7 @@ async def test_a_chunk_that_comes_while_its_partition_is_taken_anew_is_read_from
                 tail.add(partition)
             return found
 
-    monkeypatch.setattr(tail_module, "AIOKafkaConsumer", Interrupted)
+    monkeypatch.setattr(lookup_module, "AIOKafkaConsumer", Interrupted)
     monkeypatch.setattr(tail_module, "CHUNK_RECORDS_MAX", 2)
     tail.add(partition)
     task = asyncio.create_task(tail.run())
