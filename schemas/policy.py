@@ -45,12 +45,18 @@ class Limits(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Rule(Struct, forbid_unknown_fields=True, frozen=True):
-    """`when` maps fields (`value_minor`, `confidence`, `segment`, `attributes.vendor`, ...) to conditions."""
+    """`when` maps fields (`value_minor`, `confidence`, `segment`, `attributes.vendor`, ...) to conditions.
+
+    `cel`: an expression of the Common Expression Language that must hold too; it is evaluated only where `when` holds.
+    `shadow`: the rule is evaluated and counted, and decides nothing.
+    """
 
     name: Id
     then: Literal["autonomous", "escalate", "block"]
     when: dict[str, Condition] = {}
+    cel: Annotated[str, Meta(min_length=1, max_length=4000)] | None = None
     limits: Limits | None = None
+    shadow: bool = False
 
 
 OnStale = Literal["drop", "reevaluate", "escalate"]
@@ -123,10 +129,55 @@ class Evaluator(Struct, forbid_unknown_fields=True, frozen=True):
     action_types: list[str] | None = None
 
 
+class Exposure(Struct, forbid_unknown_fields=True, frozen=True):
+    """How much may run without a person in each window of time: so many commands, or so much value.
+
+    Windows follow each other without overlap, from the epoch on. `per`: each workflow (the policy's own) has one
+    account, or each of its segments, action types, entities, or combinations of them. Values count by their magnitude.
+    What is over goes to a person, or is refused (`block`).
+    """
+
+    name: Id
+    window: Duration
+    per: list[Literal["segment", "action_type", "entity"]] = []
+    count_at_most: Annotated[int, Meta(ge=0)] | None = None
+    value_minor_at_most: Annotated[int, Meta(ge=0, le=MONEY_MINOR_MAX)] | None = None
+    currency: Currency | None = None
+    then: Literal["escalate", "block"] = "escalate"
+
+
 class Boundary(Struct, forbid_unknown_fields=True, frozen=True):
-    """The first rule whose `when` holds decides; a `block` rule whose `when` holds overrides them all."""
+    """The first rule whose `when` holds decides; a `block` rule whose `when` holds overrides them all.
+
+    `exposure`: what all that runs without a person may add up to. `audit_sample`: the share of it that a person is
+    shown afterwards, drawn by the id of the decision, so that it can be drawn again.
+    """
 
     rules: list[Rule] = []
+    exposure: list[Exposure] = []
+    audit_sample: Annotated[float, Meta(ge=0, le=1)] = 0.0
+
+
+class Approver(Struct, forbid_unknown_fields=True, frozen=True):
+    """One line of the delegation matrix: reviewers with this role, up to this value (by its magnitude)."""
+
+    role: Id
+    value_minor_at_most: Annotated[int, Meta(ge=0, le=MONEY_MINOR_MAX)] | None = None
+    currency: Currency | None = None
+
+
+class ReviewTerms(Struct, forbid_unknown_fields=True, frozen=True):
+    """How people answer. `quorum`: how many must approve. `sla`: a review ends so long after the gate asked, if its
+    deadline is not earlier; half of it later it is escalated.
+
+    `approvers`: who may approve; empty: everybody with a key that may sign.
+    """
+
+    queue: Id | None = None
+    quorum: Annotated[int, Meta(ge=1, le=10)] = 1
+    sla: Duration | None = None
+    on_timeout: Literal["reject"] = "reject"
+    approvers: list[Approver] = []
 
 
 class PolicyDocument(Struct, forbid_unknown_fields=True, frozen=True):
@@ -137,3 +188,4 @@ class PolicyDocument(Struct, forbid_unknown_fields=True, frozen=True):
     freshness: Freshness
     boundary: Boundary
     evaluator: Evaluator | None = None
+    review: ReviewTerms = ReviewTerms()

@@ -11,7 +11,22 @@ from msgspec import Struct
 from schemas.common import Source
 
 Reason = Literal[
-    "invalid.oversized", "invalid.json", "invalid.schema", "invalid.key", "version.absent", "version.falling"
+    "invalid.oversized",
+    "invalid.json",
+    "invalid.schema",
+    "invalid.key",
+    "version.absent",
+    "version.falling",
+    "verdict.unsigned",  # no signature, or one that does not fit the bytes or a known key
+    "verdict.by",  # the key may not speak for this person
+    "verdict.role",  # nobody with this role may approve so much of this workflow
+    "verdict.proposer",  # who proposed it may not approve it
+    "verdict.digest",  # of another action than the one under review
+    "verdict.unknown_review",
+    "verdict.ended",  # the review has ended: late, or decided already
+    "verdict.repeated",  # this person's answer stands already
+    "verdict.halted",  # a halt applies: nothing in its scope can be approved
+    "verdict.boundary",  # what is proposed is blocked, or may not be proposed
 ]
 REJECTION_REASONS: tuple[Reason, ...] = get_args(Reason)
 

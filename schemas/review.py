@@ -12,10 +12,14 @@ from schemas.common import DurationMs, Source, Stages, TimeMs, Version
 class Review(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """A question to a person. `fresh_until_ms` is the attempt's deadline (0 if it is stale already);
     `deadline_ms` ends the review, and then `on_timeout` is what happens.
+
+    A `followup` is the same review as it stands now, after something happened to it: it was escalated, modified, or
+    approved by one of several. `decision` then holds the action under review. An `audit_sample` shows a command
+    afterwards: nothing waits for the answer.
     """
 
     review_id: str
-    kind: Literal["disposition", "audit_sample"]
+    kind: Literal["disposition", "followup", "audit_sample"]
     decision_id: str
     workflow: str
     entity: str
@@ -37,5 +41,7 @@ class Review(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     caused_by: Source | None
     source: Source
     context_version_seen: Version | None = None
+    escalated: bool = False
+    approvals: list[str] = []  # who has approved it so far
     clock_adjusted: list[str] = []
     time_source: Literal["broker", "producer"] = "broker"

@@ -15,11 +15,14 @@ Rows that are settled skip what follows; those refused are published as exceptio
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from types import MappingProxyType
 
+from schemas.published import Current
 from streams.batch import Decided, Fetched, Output, Refused, Remembered, Row, Sent
 from streams.boundary import bound
 from streams.freshness import deadlines, judge
+from streams.halts import NO_HALTS, Granted, Halts
 from streams.headers import DEFAULTS, HeaderSettings
 from streams.ingest import ingest
 from streams.latency import measure
@@ -31,12 +34,27 @@ from streams.window import ROOT_HAS_COMMAND
 
 
 class Snapshot:
-    """The policies in force, by workflow and in the order of their `index`."""
+    """The policies in force, by workflow and in the order of their `index`, and what restricts or widens them.
 
-    def __init__(self, policies: Sequence[Policy]) -> None:
+    One is made for each change and never changed: a batch is decided under one snapshot. `currents`: the pointers, by
+    workflow; empty where the policies come from a folder.
+    """
+
+    def __init__(
+        self,
+        policies: Sequence[Policy],
+        halts: Halts = NO_HALTS,
+        currents: Mapping[str, Current] = MappingProxyType({}),
+        preapprovals: Sequence[Granted] = (),
+        recalled: Set[str] = frozenset(),
+    ) -> None:
         self.by_index = tuple(policies)
         self.by_workflow: Mapping[str, Policy] = {policy.workflow: policy for policy in policies}
         self.tolerances_ms = tuple(policy.freshness.skew_tolerance_ms for policy in policies)
+        self.halts = halts
+        self.currents = currents
+        self.preapprovals = tuple(preapprovals)
+        self.recalled = recalled  # ids of commands
 
 
 def decide(

@@ -32,6 +32,7 @@ class Policy:
     rules: tuple[Rule, ...]  # all that are not `block`, in the document's order
     blocks: tuple[Rule, ...]
     evaluator: Asked | None
+    document: PolicyDocument  # as it was written
 
 
 def compile_policy(document: PolicyDocument, index: int) -> tuple[Policy | None, list[Problem]]:
@@ -64,6 +65,7 @@ def compile_policy(document: PolicyDocument, index: int) -> tuple[Policy | None,
         rules=tuple(rule for rule in document.boundary.rules if rule.then != "block"),
         blocks=tuple(rule for rule in document.boundary.rules if rule.then == "block"),
         evaluator=evaluator,
+        document=document,
     )
     return policy, []
 
