@@ -9,11 +9,11 @@ from streams.admission import Pace
 from streams.batch import Fetched
 from streams.headers import DEFAULTS, HeaderSettings
 from streams.memory import Memory
-from streams.path import Snapshot, decide
+from streams.path import decide
+from streams.runtime.in_force import InForce
 from streams.runtime.process import clock_ms
 from streams.runtime.settings import BATCH_RECORDS_MAX, Role
 from streams.runtime.stage import Batch, Fill
-from streams.runtime.world import World
 from streams.shed_text import SHED
 from streams.shedding import Admission
 from streams.window import IDS_MAX, Window
@@ -30,15 +30,13 @@ class GateStage:
     def __init__(
         self,
         number: int,
-        policies: Snapshot,
-        world: World,
+        in_force: InForce,
         ids_max: int = IDS_MAX,
         headers: HeaderSettings = DEFAULTS,
         capacity_per_s: float | None = None,
     ) -> None:
         self._number = number
-        self._policies = policies
-        self._world = world
+        self._in_force = in_force
         self._headers = headers
         self._memory = Memory(Window(ids_max), admission=Admission(capacity_per_s))
         self._pace = None if capacity_per_s is None else Pace(capacity_per_s)
@@ -47,9 +45,8 @@ class GateStage:
         self._memory.restore(changelog, now_ms)
 
     async def learn(self, goes_on: Callable[[], None]) -> None:
-        """Reads what a policy looks at: the present context, and receipts."""
-        await self._world.complete(self._number, goes_on)
-        self._memory.contexts = self._world.contexts(self._number)
+        """Reads what is in force, and what a policy looks at: the present context, and receipts."""
+        await self._in_force.complete(self._number, goes_on)
 
     async def prepare(self, fetched: Sequence[Fetched]) -> None:
         """Keeps to the capacity that was set: what the last batch took at once has to be waited for first."""
@@ -58,21 +55,21 @@ class GateStage:
 
     def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
         memory, window = self._memory, self._memory.window
-        memory.allowances_ms = self._world.allowances_ms(self._number)
-        decided, evicted = decide(fetched, now_ms, self._policies, memory, self._headers), window.evicted
+        policies, world = self._in_force.snapshot, self._in_force.world
+        memory.contexts, memory.allowances_ms = world.contexts(self._number), world.allowances_ms(self._number)
+        decided, evicted = decide(fetched, now_ms, policies, memory, self._headers), window.evicted
         changelog = memory.commit(decided.remembered, now_ms)
         if self._pace is not None:
             shed = sum(count for (_, _, reason), count in decided.counts.items() if reason == SHED)
             self._pace.take(sum(map(len, fetched)) - shed, now_ms)
         fill = Fill(len(window), window.ids_max, window.evicted - evicted)
-        records = [*decided.records, *self._world.take_rejections(self._number)]
+        records = [*decided.records, *world.take_rejections(self._number)]
         return Batch(records, changelog, decided.earliest_deadline_ms, decided.observed, fill)
 
 
 def role(
     group: str,
-    policies: Snapshot,
-    world: World,
+    in_force: InForce,
     headers: HeaderSettings = DEFAULTS,
     ids_max: int = IDS_MAX,
     capacity_per_s: float | None = None,
@@ -88,7 +85,7 @@ def role(
         NAME,
         group,
         ("decisions", "successors"),
-        lambda number: GateStage(number, policies, world, ids_max, headers, capacity_per_s),
+        lambda number: GateStage(number, in_force, ids_max, headers, capacity_per_s),
         records_max,
-        released=world.drop,
+        released=in_force.drop,
     )

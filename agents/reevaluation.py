@@ -15,7 +15,6 @@ from schemas.decision import Successor
 from streams.batch import Fetched, Output, Refused, Sent
 from streams.headers import HeaderSettings
 from streams.metrics import only_counts
-from streams.path import Snapshot
 from streams.reevaluation import (
     FAILED,
     TIMEOUT,
@@ -27,9 +26,9 @@ from streams.reevaluation import (
     sent_successor,
     successor,
 )
+from streams.runtime.in_force import InForce
 from streams.runtime.settings import Role
 from streams.runtime.stage import Batch
-from streams.runtime.world import World
 
 NAME = "reevaluation"
 BATCH_RECORDS_MAX = 64  # asked about together; the slowest answer holds back the others
@@ -56,16 +55,14 @@ class ReevaluationStage:
     def __init__(
         self,
         number: int,
-        policies: Snapshot,
+        in_force: InForce,
         evaluators: Evaluators,
-        world: World,
         clock_ms: Callable[[], int],
         headers: HeaderSettings,
     ) -> None:
         self._number = number
-        self._policies = policies.by_workflow
+        self._in_force = in_force
         self._evaluators = evaluators
-        self._world = world
         self._clock_ms = clock_ms
         self._headers = headers
         self._heard: dict[int, Heard | Refused] = {}  # by offset
@@ -74,8 +71,8 @@ class ReevaluationStage:
         """Nothing to remember: a question is known by its offset."""
 
     async def learn(self, goes_on: Callable[[], None]) -> None:
-        """Reads the present context of its entities."""
-        await self._world.complete(self._number, goes_on)
+        """Reads what is in force, and the present context of its entities."""
+        await self._in_force.complete(self._number, goes_on)
 
     async def prepare(self, fetched: Sequence[Fetched]) -> None:
         """Asks about every request in the batch that can still be saved, all at once."""
@@ -83,7 +80,7 @@ class ReevaluationStage:
         waiting = []
         for batch in fetched:
             for index, offset in enumerate(batch.offsets):
-                found = pending(batch, index, self._policies, self._clock_ms())
+                found = pending(batch, index, self._in_force.snapshot.by_workflow, self._clock_ms())
                 if isinstance(found, Refused):
                     self._heard[offset] = found
                 else:
@@ -95,7 +92,7 @@ class ReevaluationStage:
         now_ms, evaluator = self._clock_ms(), asked.policy.evaluator
         assert evaluator is not None, "a request without an evaluator is never pending"
         deadline_ms = min(now_ms + evaluator.timeout_ms, asked.request.final_deadline_ms)
-        contexts = self._world.contexts(self._number)
+        contexts = self._in_force.world.contexts(self._number)
         context = contexts.present(asked.request.entity)
         body = question(asked, context, deadline_ms)
         said: bytes | Unanswered
@@ -110,13 +107,14 @@ class ReevaluationStage:
     def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
         """A successor or an exception for each request, in order."""
         records: list[Sent] = []
+        policies = self._in_force.snapshot.by_workflow
         counts: Counter[tuple[str, Output, str]] = Counter()
         earliest_ms: int | None = None
         for batch in fetched:
             for index, offset in enumerate(batch.offsets):
                 made = self._answer(self._heard[offset], now_ms)
                 if isinstance(made, Refused):
-                    sent, workflow = sent_exception(batch, index, made, self._policies, now_ms, self._headers)
+                    sent, workflow = sent_exception(batch, index, made, policies, now_ms, self._headers)
                     counts[workflow, sent.output, made.reason] += 1
                 else:
                     sent = sent_successor(*made, self._headers)
@@ -137,9 +135,8 @@ class ReevaluationStage:
 
 def role(
     group: str,
-    policies: Snapshot,
+    in_force: InForce,
     evaluators: Evaluators,
-    world: World,
     clock_ms: Callable[[], int],
     headers: HeaderSettings,
 ) -> Role:
@@ -148,7 +145,7 @@ def role(
         NAME,
         group,
         ("reevaluations",),
-        lambda number: ReevaluationStage(number, policies, evaluators, world, clock_ms, headers),
+        lambda number: ReevaluationStage(number, in_force, evaluators, clock_ms, headers),
         BATCH_RECORDS_MAX,
-        world.drop,
+        in_force.drop,
     )

@@ -1,6 +1,6 @@
 """One worker process: reads its settings, refuses a bad start, wires the role and works. The supervisor starts it.
 
-python -m agents.worker ROLE --bootstrap ... --prefix ... --group ... --policies ... --data ...
+python -m agents.worker ROLE --bootstrap ... --prefix ... --group ... --data ...
 """
 
 from __future__ import annotations
@@ -13,24 +13,22 @@ import sys
 import threading
 from pathlib import Path
 
-import structlog
-
 from agents import gate, reevaluation
-from streams.errors import ConfigurationError, SluicegateError
+from streams.errors import BrokerUnreachable, ConfigurationError, SluicegateError
 from streams.headers import HeaderSettings
-from streams.runtime import logs, policies, topics
+from streams.path import Snapshot
+from streams.runtime import logs, topics
 from streams.runtime.evaluators import Evaluators
+from streams.runtime.in_force import InForce
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
 from streams.runtime.process import clock_ms, work
 from streams.runtime.settings import Kafka, Worker
-from streams.runtime.world import Needs, World
+from streams.runtime.transactions import Failed
+from streams.runtime.world import Needs
 from streams.window import IDS_MAX
 
-log = structlog.get_logger()
-
 ROLES = (gate.NAME, reevaluation.NAME)
-NAMES_MAX = 50  # in one line of the log
 
 
 def main(arguments: list[str]) -> int:
@@ -47,31 +45,36 @@ def main(arguments: list[str]) -> int:
 
 
 async def _run(given: argparse.Namespace) -> None:
-    snapshot = policies.load(given.policies)
     kafka = Kafka(given.bootstrap, given.prefix)
     found = await topics.require(kafka.bootstrap, kafka.prefix)
     for warning in found.warnings:
         logs.warn(warning)
-    names = [policy.name for policy in snapshot.by_index]
-    log.info("policies loaded", count=len(names), policies=names[:NAMES_MAX])
-    meter = Meter(Board.given(), list(snapshot.by_workflow))
-    meter.budgets(snapshot)
+    meter = Meter(Board.given())
     given.data.mkdir(parents=True, exist_ok=True)
     headers = HeaderSettings(given.group, not given.no_cloudevents)
     if given.role == gate.NAME:
-        world = World(kafka, Needs.of_gate(snapshot.by_index), clock_ms, meter, headers)
-        role = gate.role(given.group, snapshot, world, headers, given.window_ids, given.capacity)
-        await work(Worker(kafka, role, given.data, found.partitions), meter, world)
+        in_force = InForce(kafka, Needs.of_gate, clock_ms, meter, headers)
+        role = gate.role(given.group, in_force, headers, given.window_ids, given.capacity)
+        await _started(in_force)
+        await work(Worker(kafka, role, given.data, found.partitions), meter, in_force)
         return
-    evaluators = Evaluators(snapshot, meter.asked)
-    if wrong := await evaluators.check():
-        raise ConfigurationError("the evaluators cannot be used:\n" + "\n".join(f"  {one}" for one in wrong))
-    world = World(kafka, Needs.of_reevaluation(snapshot.by_index), clock_ms, meter, headers)
-    role = reevaluation.role(given.group, snapshot, evaluators, world, clock_ms, headers)
+    evaluators = Evaluators(Snapshot(()), meter.asked)
+    in_force = InForce(kafka, Needs.of_reevaluation, clock_ms, meter, headers, evaluators.adopt)
+    role = reevaluation.role(given.group, in_force, evaluators, clock_ms, headers)
     try:
-        await work(Worker(kafka, role, given.data, found.partitions), meter, world)
+        await _started(in_force)
+        if wrong := await evaluators.check():
+            raise ConfigurationError("the evaluators cannot be used:\n" + "\n".join(f"  {one}" for one in wrong))
+        await work(Worker(kafka, role, given.data, found.partitions), meter, in_force)
     finally:
         await evaluators.close()
+
+
+async def _started(in_force: InForce) -> None:
+    try:
+        await in_force.start()
+    except Failed as error:
+        raise BrokerUnreachable(str(error)) from error
 
 
 def _end_with_the_supervisor() -> None:
@@ -96,7 +99,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--prefix", required=True)
     parser.add_argument("--group", required=True)
-    parser.add_argument("--policies", required=True, type=Path)
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--window-ids", type=int, default=IDS_MAX)
     parser.add_argument("--capacity", type=float)

@@ -5,8 +5,10 @@
     window     here before?              -> new, or refused
     latency    stage times, clock skew   -> age and stages
     freshness  deadlines, context        -> fresh; or refused, asked again, or shown to a person
+    halt       stopped by hand?          -> not, or refused
     boundary   the policy's rules        -> may run, goes to a person, or refused
     superseding  went a later one before?  -> goes out, or refused
+    exposure   does it fit the limits?   -> goes out, goes to a person, or refused
     publish    one record each, with its reason
 
 Rows that are settled skip what follows; those refused are published as exceptions. Order and count are the input's.
@@ -15,14 +17,15 @@ Rows that are settled skip what follows; those refused are published as exceptio
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from copy import copy
 from types import MappingProxyType
 
 from schemas.published import Current
 from streams.batch import Decided, Fetched, Output, Refused, Remembered, Row, Sent
 from streams.boundary import bound
 from streams.freshness import deadlines, judge
-from streams.halts import NO_HALTS, Granted, Halts
+from streams.halts import NO_HALTS, Granted, Halts, stop
 from streams.headers import DEFAULTS, HeaderSettings
 from streams.ingest import ingest
 from streams.latency import measure
@@ -46,7 +49,6 @@ class Snapshot:
         halts: Halts = NO_HALTS,
         currents: Mapping[str, Current] = MappingProxyType({}),
         preapprovals: Sequence[Granted] = (),
-        recalled: Set[str] = frozenset(),
     ) -> None:
         self.by_index = tuple(policies)
         self.by_workflow: Mapping[str, Policy] = {policy.workflow: policy for policy in policies}
@@ -54,7 +56,12 @@ class Snapshot:
         self.halts = halts
         self.currents = currents
         self.preapprovals = tuple(preapprovals)
-        self.recalled = recalled  # ids of commands
+
+    def under(self, halts: Halts) -> Snapshot:
+        """The same under other halts."""
+        made = copy(self)
+        made.halts = halts
+        return made
 
 
 def decide(
@@ -78,6 +85,8 @@ def decide(
     remembered = memory.window.remember(new, now_ms, policies.tolerances_ms)
     measured = measure(new, now_ms)
     judge(_open(new), policies.by_index, now_ms, memory.contexts, memory.allowances_ms)
+    if policies.halts:
+        stop([row for row in new if not row.settled], policies.halts)
     bound([row for row in new if not row.settled], policies.by_index)
     _let_go(_open(new), memory, remembered, now_ms, policies)
     records, counts = _published(rows, now_ms, policies, settings)
@@ -101,6 +110,11 @@ def _let_go(rows: Sequence[Row], memory: Memory, remembered: Remembered, now_ms:
             standing = memory.latest.standing(remembered, row, now_ms, freshness.skew_tolerance_ms)
             if standing.superseded is not None:
                 _refuse(row, "superseding", standing.superseded)
+                continue
+        limits = policies.by_index[row.policy].exposure
+        if limits and not row.settled and not memory.window.is_commanded(remembered, row, now_ms):
+            memory.exposure.take(remembered, row, limits, now_ms)
+            if row.refused is not None:
                 continue
         if row.settled:
             second = memory.window.is_commanded(remembered, row, now_ms)

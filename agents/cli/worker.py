@@ -18,6 +18,8 @@ from streams.path import Snapshot
 from streams.runtime import logs, policies, topics
 from streams.runtime.metrics_board import Board
 from streams.runtime.metrics_http import Exporter, Watched
+from streams.runtime.policies_topic import seeded
+from streams.runtime.settings import Kafka
 from streams.window import IDS_MAX
 
 ROLES = ("gate", "reevaluation")
@@ -28,7 +30,8 @@ METRICS_PORT = 9464  # where exporters of applications are looked for
 @click.command(
     epilog="""\b
 Examples:
-  sluicegate worker --policies policies/      one worker; start more of them, anywhere, to share the partitions
+  sluicegate worker --policies policies/      the first one; publishes the policies
+  sluicegate worker                           start more of them, anywhere, to share the partitions
   sluicegate worker --policies policies/ --metrics-port 9465      a second one on the same machine
   curl -s 127.0.0.1:9464/readyz | jq          what each role and partition waits for
 
@@ -47,15 +50,15 @@ owner of the partition does: kill it as you like, nothing is lost and nothing is
     "--roles",
     default=ALL,
     show_default=True,
-    help="What this worker does, separated by commas: gate; reevaluation (asks the evaluators). all: what the policies "
-    "need. Each is a process of its own.",
+    help="What this worker does, separated by commas: gate; reevaluation (asks the evaluators); or all. Each is a "
+    "process of its own.",
 )
 @click.option(
     "--policies",
     "folder",
-    required=True,
     type=click.Path(path_type=Path),
-    help="A folder with one YAML policy per workflow (see `sluicegate policy check`).",
+    help="A folder with one YAML policy per workflow, published if no policy is in force yet; afterwards policies are "
+    "changed with `sluicegate policy apply`.",
 )
 @click.option("--group", help="The consumer group, used as given, with one role.  [default: <prefix><role>]")
 @click.option(
@@ -116,7 +119,7 @@ def worker(
     bootstrap: str,
     prefix: str,
     roles: str,
-    folder: Path,
+    folder: Path | None,
     group: str | None,
     data: Path | None,
     window_ids: int,
@@ -128,12 +131,14 @@ def worker(
 ) -> None:
     """Run the gate: every decision becomes a command, a review or an exception, exactly once."""
     # what would refuse every child's start is said once, here
-    snapshot = policies.load(folder)
-    wanted = _roles(roles, group, snapshot)
+    seed = None if folder is None else policies.load(folder)
+    wanted = _roles(roles, group)
     watched = [Watched(role, Board.make()) for role in wanted]
     with Exporter(metrics_host, metrics_port, watched) if metrics_port else nullcontext():
         quiet_client_logs()
         asyncio.run(topics.require(bootstrap, prefix))
+        if seed is not None:
+            _seed(Kafka(bootstrap, prefix), seed)
         if log_format == "json":
             logs.configure("supervisor", log_format)
         with tempfile.TemporaryDirectory(prefix="sluicegate-worker-") as scratch:
@@ -144,7 +149,6 @@ def worker(
                         f"--bootstrap={bootstrap}",
                         f"--prefix={prefix}",
                         f"--group={group or prefix + role}",
-                        f"--policies={folder}",
                         f"--data={(data or Path(scratch)) / role}",
                         f"--window-ids={window_ids}",
                         f"--log-format={log_format}",
@@ -159,12 +163,18 @@ def worker(
     sys.exit(code)
 
 
-def _roles(roles: str, group: str | None, snapshot: Snapshot) -> list[str]:
+def _seed(kafka: Kafka, seed: Snapshot) -> None:
+    """Fills an empty topic; one that is not says so, where the folder holds other policies."""
+    written = asyncio.run(seeded(kafka, [policy.document for policy in seed.by_index]))
+    if isinstance(written, str):
+        logs.warn(written)
+
+
+def _roles(roles: str, group: str | None) -> list[str]:
     """The roles that were asked for. Raises ConfigurationError."""
     wanted = [role.strip() for role in roles.split(",") if role.strip()]
     if wanted == [ALL]:
-        asked = any(policy.evaluator is not None for policy in snapshot.by_index)
-        wanted = [role for role in ROLES if role != "reevaluation" or asked]
+        wanted = list(ROLES)
     expected = ", ".join((ALL, *ROLES))
     if not wanted:
         raise ConfigurationError(f"--roles: found nothing, expected {expected}")

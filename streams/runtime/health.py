@@ -1,7 +1,8 @@
 """Health: once a second, what this process has, what it waits for, and how far behind it is.
 
 Ready means: it has its partitions (or the group has answered that there are none for it), it has its policies, and it
-makes progress. Policies are read before any of this starts, so whoever reports at all has them. Waiting is not being
+makes progress. Policies are read before any of this starts, so whoever reports at all has some; one that it cannot use
+is waited for, while the last good one stays in force. Waiting is not being
 stuck: the watchdog ends what is stuck, and later than this; here is said early what is waited for.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from streams.runtime.in_force import InForce
 from streams.runtime.lane import Lane
 from streams.runtime.lanes import Lanes
 from streams.runtime.metrics import Meter
@@ -27,6 +29,7 @@ class Health:
 
     lanes: Lanes
     watchdog: Watchdog
+    in_force: InForce
     meter: Meter
     clock_ms: Callable[[], int]
     _idle: dict[int, tuple[int, int]] = field(default_factory=dict)  # by partition: its progress, seen how often
@@ -52,6 +55,7 @@ class Health:
             waits.append({"for": f"the broker at {self.lanes.worker.kafka.bootstrap}"})
         if not self.lanes.assigned:
             waits.append({"for": f"the group {self.lanes.worker.role.group} to assign partitions"})
+        waits += [{"for": f"a policy that can be used: {trouble}"} for trouble in self.in_force.troubles]
         self._idle = {number: self._look(lane) for number, lane in lanes.items()}
         for number, lane in sorted(lanes.items()):
             if lane.waits_for is not None:

@@ -73,6 +73,7 @@ class Lane:
         self.state: State = "hand-over"
         self.waits_for: str | None = None  # a named dependency; None means that progress is due
         self.progress = 0  # goes up whenever something was achieved
+        self.deciding = False  # from a decision until its transaction has ended
         self.partitions = tuple(TopicPartition(worker.kafka.topic(name), number) for name in worker.role.inputs)
         self._worker = worker
         self._lookup = lookup
@@ -276,6 +277,7 @@ class Lane:
         fetched = [delivered.fetched for delivered in taken]
         await prepared(stage, fetched, self._goes_on)
         started_s = time.perf_counter()
+        self.deciding = True
         batch = stage.decide(fetched, self._clock_ms())
         decided_s = time.perf_counter()
         offsets = {
@@ -294,6 +296,8 @@ class Lane:
         except (Late, Fenced, Failed, Denied) as error:
             self._meter.ended(type(error).__name__.lower())
             raise
+        finally:
+            self.deciding = False
         spent_s = (decided_s - started_s, time.perf_counter() - decided_s)
         self._meter.committed(fetched, batch, *spent_s, now_s=self._clock_ms() / 1000)
         self._taken_ms = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 import structlog
@@ -16,6 +17,8 @@ from streams.runtime.metrics import Meter
 from streams.runtime.settings import RELEASE_S, Worker
 
 log = structlog.get_logger()
+
+SETTLE_S = 5.0  # a transaction usually takes some milliseconds
 
 
 class Lanes:
@@ -87,6 +90,15 @@ class Lanes:
             await asyncio.gather(*tasks, return_exceptions=True)
         for number in numbers:
             self.worker.role.released(number)
+
+    async def settled(self) -> None:
+        """Returns when what is decided now is committed, or is not going to be; within `SETTLE_S`."""
+        deciding = {lane: lane.progress for lane in self if lane.deciding}
+        until_s = time.monotonic() + SETTLE_S
+        while any(lane.deciding and lane.progress == before for lane, before in deciding.items()):
+            if time.monotonic() > until_s:
+                return
+            await asyncio.sleep(0.002)
 
     def wanted(self) -> set[TopicPartition]:
         """The partitions to fetch from now."""

@@ -86,7 +86,11 @@ class Meter:
         self.board.numbers(name, labels)[0] = np.nan if value is None else value
 
     def budgets(self, policies: Snapshot) -> None:
-        """Shows the freshness budgets in force, in seconds; what alerts count begins at 0, not with its first event."""
+        """From now on these are the policies: their workflows are labels, their freshness budgets are shown (seconds).
+
+        What alerts count begins at 0, not with its first event.
+        """
+        self._workflows = frozenset(policy.workflow for policy in policies.by_index[:WORKFLOWS_MAX])
         for policy in policies.by_index[:WORKFLOWS_MAX]:
             self.gauge("policy_budget_seconds", policy.freshness.own.budget_ms / 1000, policy.workflow)
             for terms in (policy.freshness.own, *policy.freshness.segments.values()):

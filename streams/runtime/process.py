@@ -21,13 +21,14 @@ from streams.errors import SluicegateError
 from streams.runtime import logs
 from streams.runtime.app import make_app, wire
 from streams.runtime.health import Health
+from streams.runtime.heartbeats import Heartbeats
+from streams.runtime.in_force import InForce
 from streams.runtime.lanes import Lanes
 from streams.runtime.lookup import Lookup
 from streams.runtime.metrics import Meter
 from streams.runtime.records import Raw, install
 from streams.runtime.settings import DRAIN_S, GC_THRESHOLDS, Worker
 from streams.runtime.watchdog import Watchdog, watch_loop
-from streams.runtime.world import World
 
 log = structlog.get_logger()
 
@@ -49,7 +50,7 @@ def die(error: BaseException) -> NoReturn:
     os._exit(code)
 
 
-async def work(worker: Worker, meter: Meter, world: World) -> None:
+async def work(worker: Worker, meter: Meter, in_force: InForce) -> None:
     """Runs the role until SIGTERM or SIGINT, then drains. Does not return when something goes wrong: see `die`."""
     install(Raw)
     loop = asyncio.get_running_loop()
@@ -64,9 +65,10 @@ async def work(worker: Worker, meter: Meter, world: World) -> None:
     wire(app, worker, lanes)
     tasks = [
         asyncio.create_task(_serve(app)),
-        asyncio.create_task(world.run()),
+        asyncio.create_task(in_force.run()),
         asyncio.create_task(watchdog.run()),
-        asyncio.create_task(Health(lanes, watchdog, meter, clock_ms).run()),
+        asyncio.create_task(Health(lanes, watchdog, in_force, meter, clock_ms).run()),
+        asyncio.create_task(Heartbeats(worker.kafka, worker.role.name, in_force, lanes.settled, clock_ms).run()),
     ]
     for task in tasks:
         task.add_done_callback(_ended)
@@ -106,6 +108,7 @@ async def _drain(app: Any, lanes: Lanes, tasks: list[asyncio.Task[None]]) -> Non
         async with asyncio.timeout(DRAIN_S):
             await lanes.release()
             await app.stop()
+            await asyncio.gather(*tasks, return_exceptions=True)
     except TimeoutError:
         log.warning("the drain took too long and was cut short", seconds=DRAIN_S)
     log.info("stopped")

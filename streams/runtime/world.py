@@ -170,6 +170,13 @@ class World:
         known.taken = [known.rejections.popleft() for _ in range(min(len(known.rejections), REJECTIONS_TAKEN_MAX))]
         return list(known.taken)
 
+    def succeed(self, other: World) -> None:
+        """Takes over what the other one, whose place this one takes, had still to tell."""
+        for number, known in other._known.items():
+            if (mine := self._known.get(number)) is not None:
+                mine.rejections.extend(known.rejections)
+                mine.taken = known.taken
+
     # what the tail brings
 
     def _take(self, partition: TopicPartition, records: Sequence[Any]) -> None:

@@ -13,20 +13,24 @@ from streams.batch import Fetched
 from streams.errors import ConfigurationError
 from streams.path import Snapshot
 from streams.runtime import policies
+from streams.runtime.in_force import InForce
+from streams.runtime.metrics import Meter
+from streams.runtime.metrics_board import Board
 from streams.runtime.settings import Kafka
-from streams.runtime.world import Needs, World
+from streams.runtime.world import Needs
 from tests.kafka.harness import decision, write_policies
 
 NOW_MS = 1_764_000_000_000
 
 
 def staged(folder: Path) -> GateStage:
-    snapshot = policies.load(folder)
-    return GateStage(0, snapshot, nothing_to_know(snapshot))
+    return GateStage(0, in_force(policies.load(folder)))
 
 
-def nothing_to_know(snapshot: Snapshot) -> World:
-    return World(Kafka("nowhere:1", "t."), Needs.of_gate(snapshot.by_index), lambda: NOW_MS)
+def in_force(snapshot: Snapshot) -> InForce:
+    made = InForce(Kafka("nowhere:1", "t."), Needs.of_gate, lambda: NOW_MS, Meter(Board.private()))
+    made.snapshot = snapshot
+    return made
 
 
 @pytest.fixture
@@ -75,7 +79,7 @@ def test_a_batch_without_new_ids_changes_nothing(stage: GateStage) -> None:
 
 def test_the_role_reads_both_inputs_and_a_partition_number_has_its_own_memory(tmp_path: Path) -> None:
     snapshot = policies.load(write_policies(tmp_path))
-    gate = role("g", snapshot, nothing_to_know(snapshot))
+    gate = role("g", in_force(snapshot))
     assert (gate.name, gate.inputs) == ("gate", ("decisions", "successors"))
     first, second = gate.new_stage(0), gate.new_stage(0)
     first.decide([fetched("a")], NOW_MS)
@@ -91,7 +95,7 @@ async def test_a_set_capacity_is_kept_by_waiting_before_the_next_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     snapshot = policies.load(write_policies(tmp_path))
-    gate = role("g", snapshot, nothing_to_know(snapshot), capacity_per_s=100)
+    gate = role("g", in_force(snapshot), capacity_per_s=100)
     stage, slept_s = gate.new_stage(0), list[float]()
 
     async def sleep(seconds: float) -> None:

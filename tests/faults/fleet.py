@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 
 from streams.runtime import topics
 from tests.faults.load import POLICY
+from tests.kafka.harness import seed
 
 PARTITIONS = 4
 SLUICEGATE = (sys.executable, "-c", "from agents.cli.main import main; main()")
@@ -37,7 +38,6 @@ class Process:
                     f"--bootstrap={fleet.bootstrap}",
                     f"--prefix={fleet.prefix}",
                     f"--group={fleet.prefix}{role}",
-                    f"--policies={fleet.policies}",
                     f"--data={scratch}",
                 ],
                 stdin=subprocess.DEVNULL,
@@ -76,6 +76,8 @@ class Fleet:
         asyncio.run(topics.apply(bootstrap, prefix, PARTITIONS))
 
     def start(self, failpoints: str = "", role: str = "gate") -> Process:
+        if not self.processes:
+            seed(self.bootstrap, self.prefix, self.policies)
         process = Process(self, f"worker-{len(self.processes)}-{role}", failpoints, role)
         self.processes.append(process)
         return process

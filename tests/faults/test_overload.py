@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from tests.bench.oracle import best
 from tests.faults.conftest import Report
 from tests.faults.fleet import PARTITIONS, Fleet, wait_until
+from tests.kafka.harness import seed
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -100,10 +101,11 @@ def test_at_three_times_its_capacity_a_gate_issues_most_of_what_an_oracle_would(
 def command(fleet: Fleet) -> list[str]:
     data = fleet.folder / "gate.data"
     data.mkdir()
+    seed(fleet.bootstrap, fleet.prefix, fleet.policies)
     return [
         *(sys.executable, "-m", "agents.worker", "gate", f"--capacity={CAPACITY_PER_S / PARTITIONS}"),
         *(f"--bootstrap={fleet.bootstrap}", f"--prefix={fleet.prefix}", f"--group={fleet.group}"),
-        *(f"--policies={fleet.policies}", f"--data={data}"),
+        *(f"--data={data}"),
     ]
 
 

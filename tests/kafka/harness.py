@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from agents.audit.run import Scope
 from agents.audit.run import audit as run_audit
+from streams.runtime.policies import load
+from streams.runtime.policies_topic import seeded
+from streams.runtime.settings import Kafka
 
 POLICY = """\
 workflow: billing
@@ -229,6 +233,13 @@ class Child:
         return await self.ended()
 
 
+def seed(bootstrap: str, prefix: str, policies: Path) -> None:
+    """Publishes the folder's policies, if none is in force. Also called from a running loop: it has one of its own."""
+    documents = [policy.document for policy in load(policies).by_index]
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(seeded(Kafka(bootstrap, prefix), documents))).result()
+
+
 def worker(
     bootstrap: str,
     prefix: str,
@@ -241,6 +252,7 @@ def worker(
     policies = folder / "policies"
     if not policies.exists():
         write_policies(policies)
+    seed(bootstrap, prefix, policies)
     arguments = ["gate", f"--bootstrap={bootstrap}", f"--prefix={prefix}", f"--group={group or prefix + 'gate'}"]
-    arguments += [f"--policies={policies}", f"--data={folder / name}"]
+    arguments += [f"--data={folder / name}"]
     return Child([sys.executable, "-m", module, *arguments], folder / f"{name}.log")

@@ -22,6 +22,7 @@ from tests.kafka.harness import (
     decision,
     dispositions,
     record,
+    seed,
     send,
     worker,
     write_policies,
@@ -74,10 +75,10 @@ async def test_a_failed_send_commits_nothing_and_ends_the_process(kafka: Broker,
 async def test_an_exception_in_the_stage_does_not_ack(kafka: Broker, prefix: str, tmp_path: Path) -> None:
     """In stock Faust the event is acked; here the process ends, and its next life answers."""
     await apply(kafka.bootstrap, prefix, partitions=1)
-    policies = write_policies(tmp_path / "policies")
+    seed(kafka.bootstrap, prefix, write_policies(tmp_path / "policies"))
     await send(kafka.bootstrap, [record(prefix + "decisions", decision("one"))])
     arguments = [sys.executable, "-c", BROKEN_STAGE, "gate", f"--bootstrap={kafka.bootstrap}", f"--prefix={prefix}"]
-    arguments += [f"--group={prefix}gate", f"--policies={policies}", f"--data={tmp_path}"]
+    arguments += [f"--group={prefix}gate", f"--data={tmp_path}"]
     with Child(arguments, tmp_path / "broken.log") as child:
         assert await child.ended() == 4
         assert child.log.splitlines()[-1] == "sluicegate: unexpected KeyError: 'a mistake of ours'"

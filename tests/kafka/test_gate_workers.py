@@ -20,6 +20,7 @@ from tests.kafka.harness import (
     new_prefix,
     producer,
     record,
+    seed,
     send,
     successor,
     worker,
@@ -137,9 +138,9 @@ async def test_another_group_goes_on_where_the_first_one_ended(kafka: Broker, pr
 async def test_faust_keeps_no_books(kafka: Broker, prefix: str, tmp_path: Path) -> None:
     """Holes in the offsets and acks made its book-keeping grow, and commit past what was not done."""
     await apply(kafka.bootstrap, prefix, partitions=1)
-    policies = write_policies(tmp_path / "policies")
+    seed(kafka.bootstrap, prefix, write_policies(tmp_path / "policies"))
     arguments = ["gate", f"--bootstrap={kafka.bootstrap}", f"--prefix={prefix}", f"--group={prefix}gate"]
-    arguments += [f"--policies={policies}", f"--data={tmp_path}"]
+    arguments += [f"--data={tmp_path}"]
     with Child([sys.executable, "-c", SPYING, *arguments], tmp_path / "spy.log") as child:
         async with producer(kafka.bootstrap, transactional_id=prefix) as client:
             for number in range(30):  # the marker of each transaction is a hole

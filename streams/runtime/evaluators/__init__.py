@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 from streams.path import Snapshot
@@ -18,7 +19,7 @@ from streams.reevaluation import Pending, Unanswered
 from streams.runtime.evaluators.child import ChildEvaluator
 from streams.runtime.evaluators.client import BreakerOpen, Client
 from streams.runtime.evaluators.http import HttpEvaluator
-from streams.terms import Asked
+from streams.terms import EVALUATOR_TIMEOUT_MS_MAX, Asked
 
 Result = Literal["answered", "failed", "timeout", "breaker_open"]
 
@@ -32,8 +33,9 @@ class Evaluators:
     """
 
     def __init__(self, policies: Snapshot, counted: Callable[[str, Result], None] = lambda *call: None) -> None:
-        self._asked = {policy.workflow: policy.evaluator for policy in policies.by_index if policy.evaluator}
+        self._asked = _asked(policies)
         self._clients: dict[str, Client] = {}
+        self._retired: dict[Client, asyncio.Task[None]] = {}
         self._counted = counted
         self.busy: Counter[str] = Counter()
 
@@ -67,12 +69,33 @@ class Evaluators:
 
         Starts the processes of functions and leaves them running, for the loop that calls this.
         """
-        found = await asyncio.gather(*(self._client(workflow).check() for workflow in self._asked))
-        return [f"workflow {workflow}: {why}" for workflow, why in zip(self._asked, found, strict=True) if why]
+        return await self._check(list(self._asked))
+
+    async def adopt(self, policies: Snapshot) -> list[str]:
+        """Asks from now on as these policies say; what is wrong with those that are new, like `check`.
+
+        A question under way is still answered by whom it was put to.
+        """
+        before, self._asked = self._asked, _asked(policies)
+        changed = [name for name in before.keys() | self._asked.keys() if before.get(name) != self._asked.get(name)]
+        for client in filter(None, [self._clients.pop(workflow, None) for workflow in changed]):
+            task = asyncio.create_task(_close_later(client))
+            self._retired[client] = task
+            task.add_done_callback(partial(self._closed, client))
+        return await self._check([workflow for workflow in changed if workflow in self._asked])
+
+    def _closed(self, client: Client, task: asyncio.Task[None]) -> None:
+        self._retired.pop(client, None)
+
+    async def _check(self, workflows: Sequence[str]) -> list[str]:
+        found = await asyncio.gather(*(self._client(workflow).check() for workflow in workflows))
+        return [f"workflow {workflow}: {why}" for workflow, why in zip(workflows, found, strict=True) if why]
 
     async def close(self) -> None:
         """Ends all processes and connections. Calls under way raise Unanswered."""
-        clients, self._clients = list(self._clients.values()), {}
+        clients, self._clients = [*self._clients.values(), *self._retired], {}
+        for task in self._retired.values():
+            task.cancel()
         await asyncio.gather(*(client.close() for client in clients))
 
     def _client(self, workflow: str) -> Client:
@@ -82,6 +105,15 @@ class Evaluators:
                 raise Unanswered(f"no policy with an evaluator is in force for the workflow {workflow!r:.100}")
             self._clients[workflow] = _made(evaluator)
         return self._clients[workflow]
+
+
+def _asked(policies: Snapshot) -> dict[str, Asked]:
+    return {policy.workflow: policy.evaluator for policy in policies.by_index if policy.evaluator}
+
+
+async def _close_later(client: Client) -> None:
+    await asyncio.sleep(EVALUATOR_TIMEOUT_MS_MAX / 1000)
+    await client.close()
 
 
 def _made(evaluator: Asked) -> Client:

@@ -1,0 +1,184 @@
+"""The rulebook: what the topic `policies` says, record by record, and the policies that follow from it.
+
+Whatever stands there stops nobody: a record that cannot be read is a trouble, told in words, and what it was to replace
+stays in force. A version never changes: of two records that claim to be the same one, the first holds. A pointer to a
+version that cannot be used is followed back to the newest one that can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from schemas.policy import PolicyDocument
+from schemas.published import Current, Halt, Preapproval, PublishedPolicy, Recall, Scope, current_key, policy_key
+from schemas.verdict import SIGNATURE_HEADER
+from streams.halts import Granted, Halts
+from streams.path import Snapshot
+from streams.policy import Policy, compile_policy
+
+_published = msgspec.json.Decoder(PublishedPolicy).decode
+_current = msgspec.json.Decoder(Current).decode
+_halt = msgspec.json.Decoder(Halt).decode
+_recall = msgspec.json.Decoder(Recall).decode
+_preapproval = msgspec.json.Decoder(Preapproval).decode
+_document = msgspec.json.Decoder(PolicyDocument).decode
+# what a halt that cannot be read does: it stops
+UNREADABLE = "a halt that this version cannot read: taken for one"
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """The rulebook at one moment; it does not change any more."""
+
+    next_offset: int
+    versions: Mapping[tuple[str, int], PublishedPolicy]
+    currents: Mapping[str, Current]
+    halts: Mapping[Scope, Halt]
+    recalls: Mapping[str, Recall]
+    preapprovals: Mapping[str, Granted]
+    troubles: Mapping[str, str]  # by the key of the record
+
+
+class Rulebook:
+    """Takes the records of the topic in their order."""
+
+    def __init__(self) -> None:
+        self.next_offset = 0
+        self._versions: dict[tuple[str, int], PublishedPolicy] = {}
+        self._currents: dict[str, Current] = {}
+        self._halts: dict[Scope, Halt] = {}
+        self._recalls: dict[str, Recall] = {}
+        self._preapprovals: dict[str, Granted] = {}
+        self._troubles: dict[str, str] = {}
+
+    def take(
+        self, offset: int, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]] = ()
+    ) -> None:
+        """One record. Raises nothing: see `Edition.troubles`."""
+        self.next_offset = offset + 1
+        name = (key or b"").decode(errors="backslashreplace")
+        self._troubles.pop(name, None)
+        try:
+            self._take(name, value, headers)
+        except (ValueError, RecursionError) as error:
+            self._troubles[name] = f"the record {name!r:.200} cannot be used: {error}"[:500]
+
+    def _take(self, name: str, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> None:
+        kind, _, rest = name.partition("/")
+        if value is None and kind in ("policy", "current", "halt"):
+            raise ValueError("it was removed, and such a record never is")
+        if kind == "policy":
+            self._take_version(name, _published(value or b""))
+        elif kind == "current":
+            moved = _current(value or b"")
+            if current_key(moved.workflow) != name:
+                raise ValueError(f"it is about the workflow {moved.workflow!r}")
+            self._currents[moved.workflow] = moved
+        elif kind == "halt":
+            self._take_halt(Scope.of_key(name), value or b"")
+        elif kind == "recall":
+            if value is None:
+                self._recalls.pop(unquote(rest), None)
+            else:
+                self._recalls[unquote(rest)] = _recall(value)
+        elif kind == "preapproval":
+            self._take_preapproval(rest, value, headers)
+        elif kind != "authority":  # not ours to read yet
+            raise ValueError("no kind of record that this version knows")
+
+    def _take_version(self, name: str, published: PublishedPolicy) -> None:
+        if policy_key(published.workflow, published.version) != name:
+            raise ValueError(f"it holds {published.workflow}@{published.version}")
+        there = self._versions.setdefault((published.workflow, published.version), published)
+        if there.digest != published.digest:
+            raise ValueError("this version was published before with other content, which stays in force")
+
+    def _take_halt(self, scope: Scope, value: bytes) -> None:
+        try:
+            self._halts[scope] = _halt(value)
+        except ValueError:
+            self._halts[scope] = Halt(True, UNREADABLE, "nobody known", 0)
+            raise
+
+    def _take_preapproval(self, rest: str, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> None:
+        self._preapprovals.pop(rest, None)  # one that cannot be read approves nothing
+        if value is None:
+            return
+        granted = _preapproval(value)
+        if quote(granted.id, safe="") != rest:
+            raise ValueError(f"it holds the pre-approval {granted.id!r}")
+        self._preapprovals[rest] = Granted(granted, value, dict(headers).get(SIGNATURE_HEADER))
+
+    @property
+    def halts(self) -> Halts:
+        return Halts(self._halts)
+
+    def edition(self) -> Edition:
+        """All of it as it is now."""
+        return Edition(
+            self.next_offset,
+            MappingProxyType(dict(self._versions)),
+            MappingProxyType(dict(self._currents)),
+            MappingProxyType(dict(self._halts)),
+            MappingProxyType(dict(self._recalls)),
+            MappingProxyType(dict(self._preapprovals)),
+            MappingProxyType(dict(self._troubles)),
+        )
+
+
+class Compiler:
+    """Makes snapshots of editions. A workflow keeps its index for as long as this object lives."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[tuple[str, int], Policy | str] = {}  # or what is wrong with it
+        self._indices: dict[str, int] = {}
+
+    def snapshot(self, edition: Edition) -> tuple[Snapshot, list[str]]:
+        """The policies in force, and what could not be used, in words. Pure but for what it remembers."""
+        troubles = list(edition.troubles.values())
+        policies: dict[str, Policy] = {}
+        for workflow, current in sorted(edition.currents.items()):
+            wanted = (current.version, *(move.version for move in current.before))
+            for version in wanted:
+                found = self._policy(edition, workflow, version)
+                if isinstance(found, Policy):
+                    policies[workflow] = found
+                    break
+            else:
+                version = 0
+            if version != current.version:
+                why = self._policy(edition, workflow, current.version)
+                instead = f"{workflow}@{version} stays in force" if version else "no version of it is in force"
+                troubles.append(f"{workflow}@{current.version} cannot be used here: {why}; {instead}")
+        used = sorted(policies.values(), key=lambda policy: policy.index)
+        assert [policy.index for policy in used] == list(range(len(used)))
+        halts, granted = Halts(edition.halts), tuple(edition.preapprovals.values())
+        return Snapshot(used, halts, edition.currents, granted), troubles
+
+    def _policy(self, edition: Edition, workflow: str, version: int) -> Policy | str:
+        published = edition.versions.get((workflow, version))
+        if published is None:
+            return "it was not published"
+        if (found := self._compiled.get((workflow, version))) is None:
+            found = self._compile(published)
+            self._compiled[workflow, version] = found
+        return found
+
+    def _compile(self, published: PublishedPolicy) -> Policy | str:
+        try:
+            document = _document(bytes(published.document))
+        except (ValueError, RecursionError) as error:
+            return f"{error}"
+        if (document.workflow, document.version) != (published.workflow, published.version):
+            return f"its document is {document.workflow}@{document.version}"
+        index = self._indices.get(published.workflow, len(self._indices))
+        policy, problems = compile_policy(document, index)
+        if policy is None:
+            return "; ".join(f"{path}: found {found}, expected {expected}" for path, found, expected in problems)
+        self._indices.setdefault(published.workflow, index)
+        return policy

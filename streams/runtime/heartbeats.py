@@ -1,0 +1,106 @@
+"""Heartbeats on the topic `workers`: that this process lives, and which policies it works under.
+
+They are the acknowledgement of policies and halts: one goes out as soon as a change is in force and what was decided
+before it is committed. Nothing on the path waits for them; a broker that does not take them is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from schemas.heartbeat import Heartbeat
+from streams.runtime.in_force import InForce
+from streams.runtime.settings import REQUEST_S, RETRY_S, Kafka
+
+log = structlog.get_logger()
+
+EVERY_MS = 3_000
+LAST_WORD_S = 2.0
+TROUBLES_MAX = 20
+_encode = msgspec.json.Encoder().encode
+_ERRORS = (KafkaError, TimeoutError, OSError, AssertionError)
+
+
+class Heartbeats:
+    """`settled` returns when what was being decided when it was called has ended."""
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        role: str,
+        in_force: InForce,
+        settled: Callable[[], Awaitable[None]],
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self._kafka, self._role, self._in_force, self._clock_ms = kafka, role, in_force, clock_ms
+        self._settled = settled
+        self.worker = f"{role}/{socket.gethostname()[:100]}/{os.getpid()}/{secrets.token_hex(4)}"
+        self._producer: AIOKafkaProducer | None = None
+
+    async def run(self) -> None:
+        """Tells until cancelled; then its last word, in a bounded time."""
+        quiet = False
+        try:
+            while True:
+                try:
+                    await self._tell()
+                    quiet = False
+                except _ERRORS as error:
+                    if not quiet:
+                        log.warning("no heartbeat", why=f"{type(error).__name__}: {error}")
+                    quiet = True
+                    await self._close()
+                    await asyncio.sleep(RETRY_S)
+        finally:
+            with contextlib.suppress(*_ERRORS):
+                async with asyncio.timeout(LAST_WORD_S):
+                    if self._producer is not None:
+                        await self._send(self._in_force.offset, ended=True)
+            await self._close()
+
+    async def _tell(self) -> None:
+        changed = self._in_force.changed
+        while True:
+            changed.clear()
+            offset = self._in_force.offset
+            await self._settled()
+            await self._send(offset)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), EVERY_MS / 1000)
+
+    async def _send(self, offset: int, ended: bool = False) -> None:
+        if self._producer is None:
+            self._producer = AIOKafkaProducer(
+                bootstrap_servers=self._kafka.bootstrap, client_id=self.worker[:200], request_timeout_ms=5_000
+            )
+            await asyncio.wait_for(self._producer.start(), REQUEST_S)
+        snapshot = self._in_force.snapshot
+        beat = Heartbeat(
+            worker=self.worker,
+            role=self._role,
+            at_ms=self._clock_ms(),
+            every_ms=EVERY_MS,
+            policies_offset=offset,
+            policies={one.workflow: one.document.version for one in snapshot.by_index},
+            troubles=list(self._in_force.troubles)[:TROUBLES_MAX],
+            ended=ended,
+        )
+        topic = self._kafka.topic("workers")
+        sending = self._producer.send_and_wait(topic, _encode(beat), key=self.worker.encode(), partition=0)
+        await asyncio.wait_for(sending, REQUEST_S)
+
+    async def _close(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with contextlib.suppress(*_ERRORS):
+                await asyncio.wait_for(producer.stop(), 1.0)

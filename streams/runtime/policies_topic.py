@@ -1,0 +1,149 @@
+"""Reading the topic `policies` to its end, and changing it.
+
+Who changes it uses one transactional id, so there is one writer at a time: the next one fences the last, waits until
+what that had in flight is committed or aborted, reads what stands, and decides on that. A tool that is killed in the
+middle holds nobody up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced, TopicAuthorizationFailedError
+
+from schemas.policy import PolicyDocument
+from streams.errors import BrokerUnreachable, ConfigurationError
+from streams.governing import Signed, Write, applied, digest_of, document_bytes
+from streams.rulebook import Edition, Rulebook
+from streams.runtime.lookup import reader
+from streams.runtime.settings import Kafka
+
+CONNECT_S = 8.0
+READ_S = 20.0  # for all of it: some thousand records at most
+TRIES = 10  # when others write at the same time
+_ERRORS = (KafkaError, OSError, TimeoutError, AssertionError)  # the last is aiokafka's, of a node that just came up
+
+
+class Written(NamedTuple):
+    """What was written, and the offset behind it: whoever has read up to there has it in force."""
+
+    writes: Sequence[Write]
+    behind: int
+
+
+async def read_edition(kafka: Kafka) -> Edition:
+    """What the topic says now. Raises BrokerUnreachable, and ConfigurationError where there is no topic."""
+    partition, book = TopicPartition(kafka.topic("policies"), 0), Rulebook()
+    consumer = reader(kafka, "earliest")
+    try:
+        await asyncio.wait_for(consumer.start(), CONNECT_S)
+        async with asyncio.timeout(READ_S):
+            await consumer._client._wait_on_metadata(partition.topic)
+            consumer.assign([partition])
+            await consumer.seek_to_beginning(partition)
+            end = (await consumer.end_offsets([partition]))[partition]
+            while await consumer.position(partition) < end:
+                for record in (await consumer.getmany(partition, timeout_ms=100)).get(partition, []):
+                    book.take(record.offset, record.key, record.value, record.headers)
+    except (ValueError, IndexError) as error:
+        raise ConfigurationError(f"{kafka.bootstrap!r} is not HOST:PORT[,...]: {error}") from error
+    except _ERRORS as error:
+        raise _named(kafka, error) from error
+    finally:
+        await _closed(consumer.stop())
+    return book.edition()
+
+
+async def change(kafka: Kafka, make: Callable[[Edition], Sequence[Write]]) -> tuple[Edition, Written]:
+    """Writes what `make` wants on top of what stands, all of it or nothing; and what stood before.
+
+    Raises what `make` raises, BrokerUnreachable and ConfigurationError.
+    """
+    for _ in range(TRIES):
+        with contextlib.suppress(ProducerFenced, InvalidProducerEpoch):
+            return await _change(kafka, make)
+        await asyncio.sleep(random.uniform(0.02, 0.3))  # noqa: S311  # not to meet the other one again
+    raise BrokerUnreachable(f"{TRIES} times somebody else changed the policies meanwhile: look, and try again")
+
+
+async def seeded(kafka: Kafka, documents: Sequence[PolicyDocument]) -> Written | str | None:
+    """Publishes the documents if no policy is in force; None: these are in force already, a text: others are.
+
+    Raises what `change` raises.
+    """
+    signed = Signed(
+        "sluicegate worker", "the first policies, from the folder it was given", time.time_ns() // 1_000_000
+    )
+    before, written = await change(
+        kafka, lambda edition: [] if edition.currents else applied(edition, documents, "keep", signed)
+    )
+    if not before.currents:
+        return written
+    there = {f"{one.workflow}@{one.version}" for one in before.currents.values()}
+    given = {f"{one.workflow}@{one.version}" for one in documents}
+    same = given <= there and all(
+        before.versions[one.workflow, one.version].digest == digest_of(document_bytes(one)) for one in documents
+    )
+    if same:
+        return None
+    other = ", ".join(sorted(there)[:20])
+    return f"the folder is not used: {kafka.topic('policies')} has policies ({other}); change them with `policy apply`"
+
+
+async def _change(kafka: Kafka, make: Callable[[Edition], Sequence[Write]]) -> tuple[Edition, Written]:
+    topic = kafka.topic("policies")
+    producer = AIOKafkaProducer(
+        bootstrap_servers=kafka.bootstrap,
+        client_id=f"{kafka.prefix}policies",
+        transactional_id=f"{kafka.prefix}/policies",
+        transaction_timeout_ms=10_000,
+        retry_backoff_ms=10,
+    )
+    try:
+        await asyncio.wait_for(producer.start(), CONNECT_S)
+        edition = await read_edition(kafka)
+        writes = make(edition)
+        if not writes:
+            return edition, Written(writes, edition.next_offset)
+        async with asyncio.timeout(CONNECT_S), producer.transaction():
+            sent = [
+                await producer.send(
+                    topic, key=one.key.encode(), value=one.value, partition=0, headers=list(one.headers)
+                )
+                for one in writes
+            ]
+            acknowledged = [await one for one in sent]
+        return edition, Written(writes, acknowledged[-1].offset + 1)
+    except ValueError as error:
+        raise ConfigurationError(f"{kafka.bootstrap!r} is not HOST:PORT[,...]: {error}") from error
+    except (ProducerFenced, InvalidProducerEpoch):
+        raise
+    except _ERRORS as error:
+        if isinstance(error.__cause__, (ProducerFenced, InvalidProducerEpoch)):
+            raise error.__cause__ from error
+        raise _named(kafka, error) from error
+    finally:
+        await _closed(producer.stop())
+
+
+def _named(kafka: Kafka, error: BaseException) -> Exception:
+    if isinstance(error, TopicAuthorizationFailedError):
+        return ConfigurationError(
+            f"the broker does not allow it: {error}; the ACLs of {kafka.topic('policies')} say who may"
+        )
+    return BrokerUnreachable(
+        f"the Kafka at {kafka.bootstrap} does not answer for {kafka.topic('policies')} ({type(error).__name__}): start "
+        "one with `sluicegate broker`, create the topics with `sluicegate topics apply`, or say where yours is with "
+        "--bootstrap or SLUICEGATE_BOOTSTRAP"
+    )
+
+
+async def _closed(stopping: Awaitable[None]) -> None:
+    with contextlib.suppress(*_ERRORS):
+        await asyncio.wait_for(stopping, 2.0)
