@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from streams.admission import Pace
 from streams.batch import Fetched
+from streams.exposure import Exposures
 from streams.headers import DEFAULTS, HeaderSettings
 from streams.memory import Memory
 from streams.path import decide
 from streams.runtime.in_force import InForce
+from streams.runtime.leases import Leases
 from streams.runtime.process import clock_ms
 from streams.runtime.settings import BATCH_RECORDS_MAX, Role
 from streams.runtime.stage import Batch, Fill
@@ -34,11 +36,16 @@ class GateStage:
         ids_max: int = IDS_MAX,
         headers: HeaderSettings = DEFAULTS,
         capacity_per_s: float | None = None,
+        leases: Leases | None = None,
     ) -> None:
         self._number = number
         self._in_force = in_force
         self._headers = headers
-        self._memory = Memory(Window(ids_max), admission=Admission(capacity_per_s))
+        self._leases = leases
+        exposure = Exposures() if leases is None else Exposures(number, leases.partitions)
+        if leases is not None:
+            exposure.leases = leases.held(number)
+        self._memory = Memory(Window(ids_max), admission=Admission(capacity_per_s), exposure=exposure)
         self._pace = None if capacity_per_s is None else Pace(capacity_per_s)
 
     def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
@@ -47,6 +54,8 @@ class GateStage:
     async def learn(self, goes_on: Callable[[], None]) -> None:
         """Reads what is in force, and what a policy looks at: the present context, and receipts."""
         await self._in_force.complete(self._number, goes_on)
+        if self._leases is not None:
+            await self._leases.complete(self._in_force.snapshot.by_index, goes_on)
 
     async def prepare(self, fetched: Sequence[Fetched]) -> None:
         """Keeps to the capacity that was set: what the last batch took at once has to be waited for first."""
@@ -59,12 +68,16 @@ class GateStage:
         memory.contexts, memory.allowances_ms = world.contexts(self._number), world.allowances_ms(self._number)
         decided, evicted = decide(fetched, now_ms, policies, memory, self._headers), window.evicted
         changelog = memory.commit(decided.remembered, now_ms)
+        if self._leases is not None and decided.remembered.demands:
+            self._leases.want(self._number, decided.remembered.demands)
         if self._pace is not None:
             shed = sum(count for (_, _, reason), count in decided.counts.items() if reason == SHED)
             self._pace.take(sum(map(len, fetched)) - shed, now_ms)
         fill = Fill(len(window), window.ids_max, window.evicted - evicted)
         records = [*decided.records, *world.take_rejections(self._number)]
-        return Batch(records, changelog, decided.earliest_deadline_ms, decided.observed, fill)
+        return Batch(
+            records, changelog, decided.earliest_deadline_ms, decided.observed, fill, decided.remembered.exposed
+        )
 
 
 def role(
@@ -73,9 +86,11 @@ def role(
     headers: HeaderSettings = DEFAULTS,
     ids_max: int = IDS_MAX,
     capacity_per_s: float | None = None,
+    leases: Leases | None = None,
 ) -> Role:
     """The gate's role: both input topics, a window per partition number.
 
+    `leases`: of exposure limits that partition numbers share; None: there is one partition number, and all is its own.
     `capacity_per_s`: how many decisions each partition number takes in full, at most; None: as many as it can.
     """
     records_max = BATCH_RECORDS_MAX
@@ -85,7 +100,7 @@ def role(
         NAME,
         group,
         ("decisions", "successors"),
-        lambda number: GateStage(number, in_force, ids_max, headers, capacity_per_s),
+        lambda number: GateStage(number, in_force, ids_max, headers, capacity_per_s, leases),
         records_max,
         released=in_force.drop,
     )

@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Raw, Struct
 
 from schemas.common import DurationMs, Money, Source, Stages, TimeMs, Version
+from schemas.lease import ExposureSeen
 
 
 class Command(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
@@ -41,3 +42,4 @@ class Command(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     source: Source
     clock_adjusted: list[str] = []
     time_source: Literal["broker", "producer"] = "broker"
+    exposure_seen: dict[str, ExposureSeen] | None = None  # by the limit's name, where one was looked at

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Raw, Struct
 
 from schemas.common import DurationMs, Money, Source, Stages, TimeMs, Version
+from schemas.lease import ExposureSeen
 
 
 class ExceptionRecord(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
@@ -48,3 +49,4 @@ class ExceptionRecord(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=
     context_version_seen: Version | None = None
     clock_adjusted: list[str] = []
     time_source: Literal["broker", "producer"] = "broker"
+    exposure_seen: dict[str, ExposureSeen] | None = None  # by the limit's name, where one was looked at

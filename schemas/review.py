@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Raw, Struct
 
 from schemas.common import DurationMs, Source, Stages, TimeMs, Version
+from schemas.lease import ExposureSeen
 
 
 class Review(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
@@ -45,3 +46,4 @@ class Review(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     approvals: list[str] = []  # who has approved it so far
     clock_adjusted: list[str] = []
     time_source: Literal["broker", "producer"] = "broker"
+    exposure_seen: dict[str, ExposureSeen] | None = None  # by the limit's name, where one was looked at

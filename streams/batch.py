@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
 from schemas.decision import Decision, Successor
+from schemas.lease import Demand, ExposureSeen
 from streams.admission import Learnt
 from streams.metrics import Observed
 
-Input = Literal["decisions", "successors", "reevaluations"]
-Output = Literal["commands", "reviews", "exceptions", "reevaluations", "successors", "rejections"]
+Input = Literal["decisions", "successors", "reevaluations", "workers"]
+Output = Literal["commands", "reviews", "exceptions", "reevaluations", "successors", "rejections", "workers"]
 Headers = tuple[tuple[str, bytes], ...]
-OUTPUTS: tuple[Output, ...] = ("commands", "reviews", "exceptions", "reevaluations", "successors", "rejections")
+OUTPUTS: tuple[Output, ...] = get_args(Output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Row(msgspec.Struct, gc=False):
     deadline_ms: int = 0  # of this attempt
     final_deadline_ms: int = 0  # of all attempts
     data: bytes | None = None  # the decision, where the value is an envelope around it
+    exposure_seen: dict[str, ExposureSeen] | None = None  # by the limit's name, where one was looked at
 
     @property
     def value(self) -> bytes | None:
@@ -120,4 +122,7 @@ class Remembered:
 
     entries: dict[bytes, bytes] = field(default_factory=dict)  # of the window
     latest: dict[bytes, bytes] = field(default_factory=dict)  # of superseding
+    exposure: dict[int, dict[bytes, bytes]] = field(default_factory=dict)  # accounts, by window_ms
+    demands: dict[bytes, Demand] = field(default_factory=dict, compare=False)  # for leases, by account
+    exposed: dict[tuple[str, str, str], int] = field(default_factory=dict, compare=False)  # (what, workflow, limit)
     learnt: Learnt | None = field(default=None, compare=False)  # of the flow of records, by admission

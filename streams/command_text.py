@@ -14,6 +14,7 @@ from msgspec import Raw, Struct
 from msgspec.json import Encoder
 
 from schemas.common import Source, Stages
+from schemas.lease import ExposureSeen
 from schemas.reasons import WITHIN_BOUNDS
 from streams.batch import Row
 from streams.policy import Policy
@@ -39,6 +40,7 @@ class _Varies(Struct, frozen=True, omit_defaults=True, gc=False):
     source: Source
     clock_adjusted: tuple[str, ...] = ()
     time_source: Literal["broker", "producer"] = "broker"
+    exposure_seen: dict[str, ExposureSeen] | None = None
 
 
 class _Same(Struct, frozen=True, gc=False):
@@ -75,6 +77,7 @@ def command_text(row: Row, identifier: str, policy: Policy, gated_at_ms: int) ->
         Source(fetched.topic, fetched.partition, row.offset),
         row.clock_adjusted,
         "broker" if fetched.broker_time else "producer",
+        row.exposure_seen,
     )
     return _encode(varies)[:-1] + _same(gated_at_ms, policy.name, row.rule, row.attempt)
 

@@ -27,6 +27,7 @@ _CLOUDEVENT: dict[Output, Headers] = {
         (names.CONTENT_TYPE, names.JSON.encode()),
     )
     for output in OUTPUTS
+    if output in names.TYPES
 }
 
 

@@ -21,7 +21,7 @@ from schemas.reasons import COMMAND_REASONS, EXCEPTION_REASONS, REVIEW_REASONS
 
 Kind = Literal["counter", "gauge", "histogram"]
 Merge = Literal["sum", "max", "min"]
-Answered = Literal["commands", "reviews", "exceptions", "reevaluations", "successors", "rejections"]
+Answered = Literal["commands", "reviews", "exceptions", "reevaluations", "successors", "rejections", "workers"]
 Series = Mapping[tuple[str, tuple[str, ...]], NDArray[np.float64]]  # by family and labels
 Merged = dict[tuple[str, tuple[str, ...]], NDArray[np.float64]]  # the same, with the role as the first label
 
@@ -182,6 +182,31 @@ _ALL = (
         "gauge",
         "When the last transaction was committed.",
         ("partition",),
+        merge="max",
+    ),
+    Family(
+        "exposure_taken",
+        "counter",
+        "What ran without a person and counts against an exposure limit, in its unit, committed.",
+        ("workflow", "limit"),
+    ),
+    Family(
+        "exposure_over",
+        "counter",
+        "Decisions that did not run because an exposure limit was used up, or not leased yet.",
+        ("workflow", "limit"),
+    ),
+    Family(
+        "exposure_leased",
+        "counter",
+        "What the allocator has leased to partitions of an exposure limit, in its unit.",
+        ("workflow", "limit"),
+    ),
+    Family(
+        "exposure_limit",
+        "gauge",
+        "The exposure limit in force, an account, in its unit.",
+        ("workflow", "limit"),
         merge="max",
     ),
     Family("partitions", "gauge", "Partition numbers that this worker owns."),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from schemas.policy import Condition, Limits, PolicyDocument, Rule, Scalar
+from streams.exposure_terms import ExposureTerms, compile_exposure
 from streams.terms import Asked, FreshnessTerms, Problem, compile_evaluator, compile_terms
 
 NUMBERS = frozenset({"value_minor", "confidence"})
@@ -33,6 +34,7 @@ class Policy:
     blocks: tuple[Rule, ...]
     evaluator: Asked | None
     document: PolicyDocument  # as it was written
+    exposure: tuple[ExposureTerms, ...] = ()
 
 
 def compile_policy(document: PolicyDocument, index: int) -> tuple[Policy | None, list[Problem]]:
@@ -66,6 +68,7 @@ def compile_policy(document: PolicyDocument, index: int) -> tuple[Policy | None,
         blocks=tuple(rule for rule in document.boundary.rules if rule.then == "block"),
         evaluator=evaluator,
         document=document,
+        exposure=compile_exposure(document),
     )
     return policy, []
 

@@ -76,6 +76,7 @@ def _review(row: Row, policy: Policy, gated_at_ms: int) -> Review:
         context_version_seen=row.context_seen,
         clock_adjusted=list(row.clock_adjusted),
         time_source="broker" if row.fetched.broker_time else "producer",
+        exposure_seen=row.exposure_seen,
     )
 
 
@@ -168,6 +169,7 @@ def _exception(row: Row, policy: Policy | None, gated_at_ms: int) -> ExceptionRe
         trace=[*history, attempt_of(row, policy, refused.reason, gated_at_ms)] if history and policy else [],
         clock_adjusted=list(row.clock_adjusted),
         time_source="broker" if row.fetched.broker_time else "producer",
+        exposure_seen=row.exposure_seen,
     )
 
 

@@ -61,6 +61,15 @@ class Ring:
         """The entry, expired or not."""
         return self._entries.get(digest)
 
+    def expire(self, now_ms: int) -> None:
+        """Forgets what has expired, as far as the oldest records have as a whole."""
+        while self._records and self._records[0].expires_max_ms <= now_ms:
+            oldest = self._records.popleft()
+            self._references -= len(oldest.entries)
+            for digest, entry in oldest.entries:
+                if self._entries.get(digest) is entry:
+                    del self._entries[digest]
+
     def commit(self, new: Mapping[bytes, bytes], now_ms: int) -> Change | None:
         """Keeps `new` and returns the record that says so, for the same transaction.
 

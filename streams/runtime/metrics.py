@@ -58,6 +58,8 @@ class Meter:
             self.gauge("window_ids", batch.fill.ids, partition)
             self.gauge("window_ids_max", batch.fill.ids_max)
             self._count("evicted_ids", (), batch.fill.evicted)
+        for (what, workflow, limit), amount in batch.exposed.items():
+            self._count(f"exposure_{what}", (workflow, limit), amount)
         if (observed := batch.observed) is not None:
             for (workflow, output, reason), count in observed.counts.items():
                 labels = (label_of(workflow, self._workflows), output, reason_label(reason))
@@ -93,6 +95,9 @@ class Meter:
         self._workflows = frozenset(policy.workflow for policy in policies.by_index[:WORKFLOWS_MAX])
         for policy in policies.by_index[:WORKFLOWS_MAX]:
             self.gauge("policy_budget_seconds", policy.freshness.own.budget_ms / 1000, policy.workflow)
+            for limit in policy.exposure:
+                self.gauge("exposure_limit", limit.at_most, limit.workflow, limit.name)
+                self._count("exposure_over", (limit.workflow, limit.name), 0)
             for terms in (policy.freshness.own, *policy.freshness.segments.values()):
                 self._count("dispositions", (policy.workflow, *_LATE[terms.on_stale]), 0)
             if policy.freshness.shedding is not None:

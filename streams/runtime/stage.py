@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from streams.batch import Fetched, Sent
@@ -25,6 +26,7 @@ class Batch(NamedTuple):
     earliest_deadline_ms: int | None  # past it the batch has to be decided again
     observed: Observed | None = None  # for the metrics, like `fill`
     fill: Fill | None = None
+    exposed: Mapping[tuple[str, str, str], int] = MappingProxyType({})  # taken, over or leased; workflow; limit
 
 
 class Stage(Protocol):
