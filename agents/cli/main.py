@@ -6,21 +6,23 @@ Exit codes are stable: 0 well, 1 the check failed, 2 usage or configuration, 3 t
 
 from __future__ import annotations
 
-import importlib
 import sys
 
 import click
 
+from agents.cli.lazy import Commands, LazyGroup
 from streams.errors import SluicegateError
 
-# name -> (module, its click command, one line for `--help`)
-COMMANDS: dict[str, tuple[str, str, str]] = {
+COMMANDS: Commands = {
     "demo": ("agents.cli.demo", "demo", "Real billing decisions through the gate, on a broker of its own."),
     "broker": ("agents.cli.broker", "broker", "Run an Apache Kafka, one node or three: no Docker, no Java to install."),
     "topics": ("agents.cli.topics", "topics", "Create the topics, or say what differs."),
-    "policy": ("agents.cli.policy", "policy", "Check policy documents."),
+    "policy": ("agents.cli.policy", "policy", "The life of a policy: check, try, publish, undo."),
     "try": ("agents.cli.try_", "try_", "Try decisions against policies, without a Kafka."),
     "worker": ("agents.cli.worker", "worker", "Run the gate."),
+    "halt": ("agents.cli.halt", "halt", "Stop all of a workflow, segment, model or action type, at once."),
+    "resume": ("agents.cli.halt", "resume", "End a halt, with the reason."),
+    "recall": ("agents.cli.halt", "recall", "Take back one command that was not started."),
     "send": ("agents.cli.send", "send", "Send decisions by hand, from a file or stdin."),
     "tail": ("agents.cli.tail", "tail", "Look at a topic, record by record."),
     "latency": ("agents.cli.latency", "latency", "How old decisions are, stage by stage, against their budgets."),
@@ -33,27 +35,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 
-class LazyGroup(click.Group):
-    """Imports a command's module when it is first needed, so that `--help` and small commands start at once."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, attribute, _ = COMMANDS[cmd_name]
-        command = getattr(importlib.import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, about) for name, (_, _, about) in COMMANDS.items()])
-
-
 @click.group(
     cls=LazyGroup,
+    table=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Start with: sluicegate demo. Exit codes: 0 well, 1 the check failed, 2 usage or configuration, "
     "3 the broker cannot be reached, 4 a promise could not be kept.",

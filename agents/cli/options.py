@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -50,3 +51,26 @@ def output_option(command: F) -> F:
 def interactive() -> bool:
     """Whether a person looks at the terminal (then progress bars are drawn, on stderr)."""
     return os.isatty(2) and not os.environ.get("CI")
+
+
+def by_option(command: F) -> F:
+    return click.option(
+        "--by",
+        envvar="SLUICEGATE_BY",
+        default=getpass.getuser,
+        show_default="who is logged in",
+        show_envvar=True,
+        help="Who does it; it is kept with the change.",
+    )(command)
+
+
+def timeout_option(command: F) -> F:
+    return click.option(
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(min=0, max=3600),
+        default=30.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to wait for the acknowledgements of all that live.",
+    )(command)
