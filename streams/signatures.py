@@ -14,7 +14,7 @@ _FORM = re.compile(r"([A-Za-z0-9._@-]{1,200}):([0-9a-f]{64})")
 
 
 def sign(key_id: str, secret: bytes, value: bytes) -> bytes:
-    """The header's value. Raises ValueError where the key-id is not one to 200 of letters, digits, `.`, `_`, `@`, `-`."""
+    """The header's value. Raises ValueError for a key-id that is not 1 to 200 letters, digits, `.`, `_`, `@`, `-`."""
     signature = f"{key_id}:{hmac.new(secret, value, sha256).hexdigest()}"
     if _FORM.fullmatch(signature) is None:
         raise ValueError(f"the key-id {key_id!r:.100} is not 1 to 200 letters, digits, '.', '_', '@' or '-'")
