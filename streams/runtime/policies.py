@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
 
-from schemas.policy import Condition, PolicyDocument, Segment
+from streams.document import document_of
 from streams.errors import ConfigurationError
 from streams.path import Snapshot
 from streams.policy import Policy, compile_policy
 from streams.terms import Problem
 
 SUFFIXES = (".yaml", ".yml")
-_STEP = re.compile(r"\[(?:\.\.\.|(\d+))\]|\.?([^.\[]+)")
-_WORDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "text",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "fields with values",
-    "null": "nothing",
-    " | ": ", or ",
-}
-_WORD = re.compile("|".join(map(re.escape, _WORDS)))
-_DURATION = re.compile(
-    r"freshness\.(budget|total|skew_tolerance|segments\..+\.budget|allowance\.(initial|at_least|at_most))|evaluator\.timeout"
-)
-_SPAN = "a length of time with its unit, such as 250ms, 90s, 10m or 1h30m"
-# where msgspec names types and we know words
-_EXPECTED = {
-    _DURATION: _SPAN,
-    re.compile(r"freshness\.(segments\..+\.)?on_stale"): "drop, reevaluate or escalate",
-    re.compile(r"boundary\.rules\[\d+\]\.then"): "autonomous, escalate or block",
-    re.compile(r"freshness\.allowance"): f"{_SPAN}, or initial and at_most where it is measured",
-    re.compile(r"freshness\.context"): (
-        "any, or a list of fields of the context's state; without the line it is not looked at"
-    ),
-    re.compile(r"freshness\.overload"): "fields with values, {} for the usual ones",
-    re.compile(r".+\.limits\.reversible"): "true; without the line, reversible or not is all the same",
-}
+FILE_BYTES_MAX = 256 * 1024  # some thousands of rules; it is read by people
+VALUES_MAX = 50_000  # names, texts, lists and fields of a document with aliases, each alias counted as all it names
 
 
 class Fault(NamedTuple):
@@ -92,8 +72,22 @@ def load(folder: Path) -> Snapshot:
 
 
 def _read(file: Path, index: int) -> tuple[Policy | None, list[Problem]]:
+    content, problems = _content(file)
+    if problems:
+        return None, problems
+    document, problems = document_of(content)
+    return compile_policy(document, index) if document is not None else (None, problems)
+
+
+def _content(file: Path) -> tuple[Any, list[Problem]]:
+    """What the YAML says, or what is wrong with it as a text: nothing large is read, nothing that grows is built."""
     try:
-        content = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
+        if (size_bytes := file.stat().st_size) > FILE_BYTES_MAX:
+            return None, [Problem("", f"a file of {size_bytes} bytes", f"at most {FILE_BYTES_MAX}")]
+        text = file.read_text(encoding="utf-8")
+        if "*" in text and (told := _explosion(text)) is not None:
+            return None, [told]
+        return YAML(typ="safe", pure=True).load(text), []
     except (OSError, UnicodeDecodeError) as error:
         return None, [Problem("", f"a file that cannot be read ({error})", "a UTF-8 text file")]
     except MarkedYAMLError as error:
@@ -102,54 +96,33 @@ def _read(file: Path, index: int) -> tuple[Policy | None, list[Problem]]:
         return None, [Problem(at, f"a mistake ({_one_line(error.problem or 'no YAML')})", "a YAML document")]
     except (YAMLError, ValueError, RecursionError) as error:
         return None, [Problem("", f"a mistake ({_one_line(str(error))})", "a YAML document")]
-    try:
-        document = msgspec.convert(content, PolicyDocument)
-    except msgspec.ValidationError as error:
-        return None, [_problem(str(error), content)]
-    return compile_policy(document, index)
+
+
+def _explosion(text: str) -> Problem | None:
+    """What aliases (`*name`) make of the document, counted in its events before anything is built of them."""
+    sizes: dict[str, int] = {}  # of what stands under an anchor, once it is complete
+    begun: list[tuple[str | None, int]] = []
+    size = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        if isinstance(event, AliasEvent):
+            size += sizes.get(event.anchor, VALUES_MAX)  # not complete: it names itself
+        elif isinstance(event, (MappingStartEvent, SequenceStartEvent)):
+            begun.append((event.anchor, size))
+            size += 1
+        elif isinstance(event, (MappingEndEvent, SequenceEndEvent)):
+            anchor, before = begun.pop()
+            sizes.update({} if anchor is None else {anchor: size - before})
+        elif isinstance(event, ScalarEvent):
+            size += 1
+            sizes.update({} if event.anchor is None else {event.anchor: 1})
+        if size > VALUES_MAX:
+            mark = event.start_mark
+            at = f"line {mark.line + 1}, column {mark.column + 1}"
+            return Problem(
+                at, f"aliases that make more than {VALUES_MAX} values of it", "a document that says what it means"
+            )
+    return None
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())[:300]
-
-
-def _problem(text: str, content: Any) -> Problem:
-    """msgspec's "Expected `int`, got `str` - at `$.version`" in our words, with what stands there."""
-    what, _, where = text.replace("`", "").partition(" - at ")
-    path, found = _resolve(where.removeprefix("key in ").removeprefix("$").removeprefix("."), content)
-    field = what.rpartition(" ")[2]
-    if what.startswith("Object missing required field "):
-        return Problem(".".join(filter(None, (path, field))), "nothing", "this field")
-    if what.startswith("Object contains unknown field "):
-        return Problem(path, f"an unknown field {field}", "only the fields that a policy has")
-    if where.startswith("key in "):
-        return Problem(path, "a name that is no text", "names that are text, in quotes where need be")
-    return Problem(path, "nothing" if found is None else f"{found!r:.80}", _expected(what, path))
-
-
-def _expected(what: str, path: str) -> str:
-    for place, words in _EXPECTED.items():
-        if place.fullmatch(path):
-            return words
-    return _WORD.sub(lambda word: _WORDS[word[0]], what.removeprefix("Expected ").partition(", got ")[0])
-
-
-def _resolve(where: str, content: Any) -> tuple[str, Any]:
-    """The path with the names of conditions and segments, which msgspec leaves out, and what stands there."""
-    path = ""
-    for index, given in _STEP.findall(where):
-        if index:
-            path, content = f"{path}[{index}]", content[int(index)]
-            continue
-        name = given or _first_wrong(content, Segment if path == "freshness.segments" else Condition)
-        path, content = f"{path}.{name}".removeprefix("."), content.get(name) if isinstance(content, dict) else None
-    return path, content
-
-
-def _first_wrong(named: dict[str, Any], kind: type[Condition | Segment]) -> str:
-    for name, given in named.items():
-        try:
-            msgspec.convert(given, kind)
-        except msgspec.ValidationError:
-            return name
-    return "..."
