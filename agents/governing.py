@@ -50,7 +50,7 @@ class Workers:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """Who has a change in force, who has not (yet), and how long it took until the last had."""
+    """Who has a change in force, who has not (yet), and how long it took until the last had, its writing included."""
 
     having: Sequence[Heartbeat]
     lacking: Sequence[Heartbeat]
@@ -74,6 +74,7 @@ class Waiting:
         self._kafka = kafka
         self._partition = TopicPartition(kafka.topic("workers"), 0)
         self._consumer: AIOKafkaConsumer = reader(kafka, "earliest")
+        self._opened_s = 0.0
         self.workers = Workers()
 
     async def __aenter__(self) -> Waiting:
@@ -85,6 +86,7 @@ class Waiting:
                 f"no Kafka answers for {self._partition.topic} at {self._kafka.bootstrap} ({type(error).__name__}): "
                 "start one with `sluicegate broker`, or say where yours is with --bootstrap or SLUICEGATE_BOOTSTRAP"
             ) from error
+        self._opened_s = time.monotonic()
         return self
 
     async def _start(self) -> None:
@@ -119,7 +121,7 @@ class Waiting:
             waited_s = time.monotonic() - started_s
             if not lacking or waited_s >= timeout_s:
                 having = [beat for beat in living if beat.policies_offset >= behind]
-                return Acknowledged(having, lacking, waited_s)
+                return Acknowledged(having, lacking, time.monotonic() - self._opened_s)
             try:
                 await self._read(min(100, int((timeout_s - waited_s) * 1000) + 1))
             except _ERRORS as error:
