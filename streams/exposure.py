@@ -107,7 +107,7 @@ class Exposures:
 
     def _is_astray(self, row: Row, limits: Sequence[ExposureTerms]) -> bool:
         """Whether an entity's limit would be kept by a partition number that is not the entity's."""
-        if self._partitions == 1 or row.key is None or not any([terms.of_entity for terms in limits]):
+        if self._partitions == 1 or row.key is None or not any(terms.of_entity for terms in limits):
             return False
         return partition_of(row.key, self._partitions) != self._number
 
