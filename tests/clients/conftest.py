@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from sluicegate_kit import Command, Receipt, open_store
-from sluicegate_kit.acting import Acting
+from sluicegate_kit.acting import Acting, Halted
 from sluicegate_kit.handling import Handling, MayAct, Means
 from sluicegate_kit.journal import Journal, Keeping
 from sluicegate_kit.records import read_receipt
@@ -63,12 +63,13 @@ async def bench(
     lease_ms: int = 60_000,
     margin_ms: int = 0,
     may_act: MayAct = lambda _: None,
+    halted: Halted = lambda _: None,
 ) -> AsyncIterator[Bench]:
     clock, turns = Clock(), Turns(concurrency)
     journal = Journal(open_store(f"sqlite:///{store}"), owner, Keeping(lease_ms, 500, FOR_EVER_MS))
     await journal.open()
-    acting = Acting(act, clock, margin_ms)
-    handling = Handling(Means(journal, acting, turns, may_act, clock, owner, limit_ms, margin_ms))
+    acting = Acting(act, clock, margin_ms, halted)
+    handling = Handling(Means(journal, acting, turns, halted, may_act, clock, owner, limit_ms, margin_ms))
     yield Bench(handling, journal, clock, turns)
     acting.close()
     await journal.close()

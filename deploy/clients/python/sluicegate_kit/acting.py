@@ -1,4 +1,4 @@
-"""Runs the user's function: the clock is read last before it starts, and whatever it does becomes a status.
+"""Runs the user's function: clock and halts are looked at last before it starts, and whatever it does is a status.
 
 A function in a thread cannot be killed, and a coroutine may ignore that it is cancelled. So the time limit ends the
 waiting, not the function: the caller gives the command up as `unknown`, and its task is done only when it really ended.
@@ -19,6 +19,8 @@ from sluicegate_kit.errors import Refuse
 from sluicegate_kit.records import Command, Status
 
 Act = Callable[[Command], Any]
+# asked on the thread that will act; a sentence says why it must not
+Halted = Callable[[Command], str | None]
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,13 @@ class Begun:
 class Acting:
     """Calls one function, plain or async, for one command at a time per thread."""
 
-    def __init__(self, act: Act, clock: Callable[[], int], margin_ms: int) -> None:
-        self._act, self._clock, self._margin_ms = act, clock, margin_ms
+    def __init__(self, act: Act, clock: Callable[[], int], margin_ms: int, halted: Halted) -> None:
+        self._act, self._clock, self._margin_ms, self._halted = act, clock, margin_ms, halted
         self._threads = _Threads()
         self.is_async = inspect.iscoroutinefunction(act) or inspect.iscoroutinefunction(type(act).__call__)
 
     def begin(self, command: Command) -> Begun:
-        """Starts it, unless its deadline has come."""
+        """Starts it, unless its deadline has come or it is halted."""
         begun = Begun(command)
         begun.task = asyncio.create_task(self._begin(begun))
         return begun
@@ -79,6 +81,8 @@ class Acting:
         now_ms, command = self._clock(), begun.command
         if now_ms >= command.deadline_ms - self._margin_ms:
             return Ended("expired", f"not started: {now_ms - command.deadline_ms} ms past its deadline"), None
+        if (why := self._halted(command)) is not None:
+            return Ended("refused", why), None
         begun.started_at_ms = now_ms
         try:
             result = self._act(command)

@@ -19,7 +19,9 @@ from sluicegate_kit.acting import Act, Acting
 from sluicegate_kit.clock import now_ms
 from sluicegate_kit.deliveries import Deliveries, Delivery
 from sluicegate_kit.errors import BrokerUnreachable, KitError
+from sluicegate_kit.following import Following
 from sluicegate_kit.handling import Handling, MayAct, Means
+from sluicegate_kit.heartbeats import Heartbeats
 from sluicegate_kit.journal import Journal, Keeping
 from sluicegate_kit.records import read_receipt
 from sluicegate_kit.store import Store, open_store
@@ -42,6 +44,8 @@ class Limits:
     `margin_ms`: how long before its deadline a command counts as too late, for actions that take effect later.
     `store_patience_ms`: how long the store may fail before the executor ends. `keep_ms`: how long after its deadline a
     command is remembered. `session_ms`: after how long without a sign of life Kafka gives the partitions to others.
+    `halts_patience_ms`: how long `policies` may not be readable before commands are refused, for it cannot be told
+    whether a halt applies.
     """
 
     concurrency: int = 32
@@ -53,10 +57,18 @@ class Limits:
     store_patience_ms: int = 30_000
     keep_ms: int = 30 * 24 * 3_600_000
     session_ms: int = 10_000
+    halts_patience_ms: int = 30_000
 
     def check(self) -> None:
         """Raises KitError for a bound that cannot be."""
-        least = {"concurrency": 1, "backlog": 1, "time_limit_ms": 1, "lease_ms": 100, "session_ms": 100}
+        least = {
+            "concurrency": 1,
+            "backlog": 1,
+            "time_limit_ms": 1,
+            "lease_ms": 100,
+            "session_ms": 100,
+            "halts_patience_ms": 1000,
+        }
         for name, value in vars(self).items():
             if not isinstance(value, int) or isinstance(value, bool) or value < least.get(name, 0):
                 raise KitError(
@@ -70,8 +82,9 @@ class Executor:
     It returns when it is done (a text becomes the receipt's detail), raises Refuse to refuse by a rule of yours, and
     anything else to say that it failed. A plain function runs in a thread, several at once. All instances of a group
     share one `store` (an URL, or a Store). `workflows`: act on these alone, and leave the others to other executors;
-    empty means all. `may_act` is asked immediately before acting and refuses with a sentence. `kafka`: aiokafka's
-    other options (security_protocol, ssl_context, sasl_*). Raises KitError for a bad option.
+    empty means all. Halts and recalls on `policies` are followed; `may_act` is asked after them, immediately before
+    acting, and refuses with a sentence. `kafka`: aiokafka's other options (security_protocol, ssl_context, sasl_*).
+    Raises KitError for a bad option.
     """
 
     def __init__(
@@ -117,54 +130,67 @@ class Executor:
 
     async def run(self) -> None:
         """Acts until it is stopped. Raises KitError (start refused), BrokerUnreachable or StoreTrouble."""
-        topics = [self._prefix + kind for kind in ("commands", "receipts")]
+        topics = [self._prefix + kind for kind in ("commands", "receipts", "policies")]
         owner = f"{socket.gethostname()[:150]}/{secrets.token_hex(8)}"
         keeping = Keeping(self._limits.lease_ms, self._limits.store_patience_ms, self._limits.keep_ms)
         journal = Journal(self._store, owner, keeping)
-        acting = Acting(self._act, self._clock, self._limits.margin_ms)
+        following = Following(self._options, self._prefix, self._limits.halts_patience_ms)
+        acting = Acting(self._act, self._clock, self._limits.margin_ms, following.refuses)
+        heartbeats = Heartbeats(self._options, self._prefix, f"executor/{owner}", following, self._clock)
         try:
             await journal.open()
-            commands, receipts = await broker.partitions(self._options, topics)
+            commands, receipts, _ = await broker.partitions(self._options, topics)
             if commands != receipts:
                 raise KitError(f"{topics[0]} has {commands} partitions and {topics[1]} {receipts}: make them equal")
+            await following.start()
             producer = await broker.start(
                 lambda: AIOKafkaProducer(enable_idempotence=True, acks="all", **self._options), self._bootstrap
             )
             try:
-                await self._serve(journal, acting, producer)
+                await self._serve(journal, acting, producer, following, heartbeats)
             finally:
                 await producer.stop()
         finally:
             acting.close()
+            await following.stop()
             await journal.close()
             log.info("ended: %s", dict(sorted(self.counts.items())))
 
-    async def _serve(self, journal: Journal, acting: Acting, producer: AIOKafkaProducer) -> None:
+    async def _serve(
+        self,
+        journal: Journal,
+        acting: Acting,
+        producer: AIOKafkaProducer,
+        following: Following,
+        heartbeats: Heartbeats,
+    ) -> None:
         self._failed = asyncio.get_running_loop().create_future()
         turns = Turns(self._limits.concurrency)
         limits = (self._limits.time_limit_ms, self._limits.margin_ms)
-        means = Means(journal, acting, turns, self._may_act, self._clock, self._name, *limits)
+        rules = (following.refuses, self._may_act)
+        means = Means(journal, acting, turns, *rules, self._clock, self._name, *limits)
         handling = self._handling = Handling(means)
         deliveries = Deliveries(self._prefix + "commands", self._workflows, self.counts)
         await deliveries.start(self._bootstrap, self._group, self._limits.session_ms, self._options)
-        loops = [asyncio.create_task(self._fetch(deliveries, handling, producer))]
-        loops += [asyncio.create_task(deliveries.keep_committing()), *journal.tasks]
+        fetching = asyncio.create_task(self._fetch(deliveries, handling, producer))
+        others = (deliveries.keep_committing(), following.run(), heartbeats.run())
+        loops = [fetching, *map(asyncio.create_task, others)]
         stopping = asyncio.create_task(self._stop.wait())
         log.info("acting as %s in the group %s", self._name, self._group)
         try:
-            running: set[asyncio.Future[Any]] = {*loops, stopping, self._failed}
+            running: set[asyncio.Future[Any]] = {*loops, *journal.tasks, stopping, self._failed}
             ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for one in ended:
                 one.result()  # raises why, unless it is the stop
-            loops[0].cancel()
+            fetching.cancel()
             await self._drain(deliveries, handling)
             if self._failed.done():
                 self._failed.result()
         finally:
             self._failed.cancel()
-            for task in (*loops[:2], stopping, *self._tasks):
+            for task in (*loops, stopping, *self._tasks):
                 task.cancel()
-            await asyncio.gather(*loops[:2], stopping, *self._tasks, return_exceptions=True)
+            await asyncio.gather(*loops, stopping, *self._tasks, return_exceptions=True)
             await deliveries.stop()
 
     async def _fetch(self, deliveries: Deliveries, handling: Handling, producer: AIOKafkaProducer) -> None:

@@ -1,7 +1,7 @@
 """What becomes of one command, from its arrival to the bytes of its receipt. The one place where an action starts.
 
-In this order: its entity's turn and a slot; its intent, durably; is it still ours, may it, is it still in time; act;
-its result, durably. A deadline that comes while it waits ends the waiting.
+In this order: its entity's turn and a slot; its intent, durably; is it still ours, is it halted, may it, is it still in
+time and not halted meanwhile; act; its result, durably. A deadline that comes while it waits ends the waiting.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sluicegate_kit.acting import Acting, Ended
+from sluicegate_kit.acting import Acting, Ended, Halted
 from sluicegate_kit.journal import Journal
 from sluicegate_kit.records import Command, receipt_of
 from sluicegate_kit.store import Done, Intent, New
@@ -23,7 +23,7 @@ log = logging.getLogger("sluicegate_kit")
 
 WAIT_S_MAX = 60.0  # then the clock is read again: it may have been set
 
-# asked immediately before acting; a sentence refuses (halts on `policies` will be asked here)
+# asked immediately before acting; a sentence refuses
 MayAct = Callable[[Command], str | None]
 # tells whether the handling may be cancelled now, nothing being lost
 Hold = Callable[[bool], None]
@@ -36,6 +36,7 @@ class Means:
     journal: Journal
     acting: Acting
     turns: Turns
+    halted: Halted
     may_act: MayAct
     clock: Callable[[], int]
     executor: str
@@ -143,6 +144,8 @@ class Handling:
     def _refused(self, command: Command, lease: int) -> Ended | None:
         if not self._means.journal.is_ours(lease):
             return Ended("failed", "not started: this executor could not renew its lease in time")
+        if (halted := self._means.halted(command)) is not None:
+            return Ended("refused", halted)
         try:
             why = self._means.may_act(command)
         except Exception as error:
