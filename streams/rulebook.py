@@ -137,17 +137,20 @@ class Compiler:
     def __init__(self) -> None:
         self._compiled: dict[tuple[str, int], Policy | str] = {}  # or what is wrong with it
         self._indices: dict[str, int] = {}
+        self._last: dict[str, int] = {}  # the version that was in force, by workflow
 
     def snapshot(self, edition: Edition) -> tuple[Snapshot, list[str]]:
         """The policies in force, and what could not be used, in words. Pure but for what it remembers."""
         troubles = list(edition.troubles.values())
         policies: dict[str, Policy] = {}
         for workflow, current in sorted(edition.currents.items()):
-            wanted = (current.version, *(move.version for move in current.before))
+            wanted = [current.version, *(move.version for move in current.before)]
+            if workflow in self._last:
+                wanted.append(self._last[workflow])
             for version in wanted:
                 found = self._policy(edition, workflow, version)
                 if isinstance(found, Policy):
-                    policies[workflow] = found
+                    policies[workflow], self._last[workflow] = found, version
                     break
             else:
                 version = 0

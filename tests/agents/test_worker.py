@@ -54,7 +54,16 @@ async def create(bootstrap: str, topic: str, partitions: int, **settings: str) -
 
 def supervised(kafka: Broker, prefix: str, folder: Path) -> Child:
     policies = write_policies(folder / "policies")
-    arguments = ["worker", "--bootstrap", kafka.bootstrap, "--prefix", prefix, "--policies", str(policies)]
+    arguments = [
+        "worker",
+        "--bootstrap",
+        kafka.bootstrap,
+        "--prefix",
+        prefix,
+        "--policies",
+        str(policies),
+        "--roles=gate",
+    ]
     return Child([*SLUICEGATE, *arguments], folder / "worker.log")
 
 

@@ -8,4 +8,4 @@ sluicegate=$here/../../.venv/bin/sluicegate
 # its own four topics have other settings than ours: that is said, and no reason to stop
 "$sluicegate" topics apply --bootstrap "$BOOTSTRAP" --prefix "$TOPIC_PREFIX" --partitions "$PARTITIONS" || [ $? -eq 1 ]
 exec "$sluicegate" worker --bootstrap "$BOOTSTRAP" --prefix "$TOPIC_PREFIX" --group "$GROUP_ID" \
-    --policies "$here/${1:-policies}" --data "$STATE_DIR" --window-ids 250000 --no-cloudevents --metrics-port 0
+    --roles gate --policies "$here/${1:-policies}" --data "$STATE_DIR" --window-ids 250000 --no-cloudevents --metrics-port 0

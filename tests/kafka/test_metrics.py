@@ -103,6 +103,7 @@ async def running(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> As
     await apply(kafka.bootstrap, prefix, partitions=2)
     policies = write_policies(folder / "policies")
     arguments = ["worker", "--bootstrap", kafka.bootstrap, "--prefix", prefix, "--policies", str(policies)]
+    arguments += ["--roles", "gate"]
     with Child([*SLUICEGATE, *arguments, "--metrics-port", str(port)], folder / "worker.log") as child:
         await child.said("partition ready", 2)
         yield Running(kafka.bootstrap, prefix, port, child)
