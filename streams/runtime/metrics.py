@@ -39,9 +39,15 @@ class Meter:
         self._workflows = frozenset(workflows[:WORKFLOWS_MAX])
 
     def committed(
-        self, fetched: Sequence[Fetched], batch: Batch, decide_s: float, transaction_s: float, now_s: float
+        self,
+        fetched: Sequence[Fetched],
+        batch: Batch,
+        decide_s: float,
+        transaction_s: float,
+        now_s: float,
+        number: int | None = None,
     ) -> None:
-        """Adds a batch that was committed at `now_s`, epoch seconds."""
+        """Adds a batch of partition `number` that was committed at `now_s`, epoch seconds; a timer's has no records."""
         size = 0
         for one in fetched:
             size += len(one)
@@ -50,7 +56,7 @@ class Meter:
         self._sample("batch_records", size)
         self._sample("decide_seconds", decide_s)
         self._sample("transaction_seconds", transaction_s)
-        partition = str(fetched[0].partition)
+        partition = str(fetched[0].partition if number is None else number)
         self.gauge("last_commit_timestamp_seconds", now_s, partition)
         if (offset_ms := _clock_offset_ms(fetched)) is not None:
             self.gauge("broker_clock_offset_seconds", offset_ms / 1000, partition)
@@ -59,7 +65,7 @@ class Meter:
             self.gauge("window_ids_max", batch.fill.ids_max)
             self._count("evicted_ids", (), batch.fill.evicted)
         for (what, workflow, limit), amount in batch.exposed.items():
-            self._count(f"exposure_{what}", (workflow, limit), amount)
+            self._count(f"exposure_{what}", (label_of(workflow, self._workflows), limit), amount)
         if (observed := batch.observed) is not None:
             for (workflow, output, reason), count in observed.counts.items():
                 labels = (label_of(workflow, self._workflows), output, reason_label(reason))
