@@ -1,210 +1,173 @@
 """The execution boundary: what runs without a person. The default is: not this.
 
-The first rule whose `when` holds decides, and a `block` rule whose `when` holds overrides them all. A condition on a
-field that is not there, or on an amount in another currency, is neither true nor false (Kleene's third value): where
-the outcome hangs on it, the decision goes to a person. Rules are evaluated over columns, one workflow at a time.
+The first rule that holds decides, and a `block` rule that holds overrides them all. A condition on a field that is not
+there, or on an amount in another currency, is neither true nor false (Kleene's third value): where the outcome hangs on
+it, the decision goes to a person; and so it does where a rule's expression fails. Rules are evaluated over columns, one
+workflow at a time. A chain is judged step by step (`streams.chains`), and its most restrictive outcome counts.
+
+Shadow rules decide nothing. What each of them would have said is counted beside what was done.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
 
+import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from schemas.policy import Condition, Limits, Rule
 from streams.batch import Refused, Row
-from streams.policy import ATTRIBUTE, Policy
-from streams.superseding import action_type
+from streams.chains import Subject, is_chain, steps_of
+from streams.columns import Columns, Mask
+from streams.conditions import ERROR, HOLDS, MISMATCH, MISSING, beyond
+from streams.policy import Policy
+from streams.rules import Book, Found
 
-Mask = npt.NDArray[np.bool_]
-_ORDER: dict[str, Callable[[Any, Any], Any]] = {
-    "at_least": operator.ge,
-    "at_most": operator.le,
-    "over": operator.gt,
-    "under": operator.lt,
-}
-_UNDECIDED = -1
-
-
-class Verdict(NamedTuple):
-    """Kleene's three values over a column: holds, or unknown because of a missing field or another currency."""
-
-    holds: Mask
-    missing: Mask
-    mismatch: Mask
-
-    @property
-    def unknown(self) -> Mask:
-        return self.missing | self.mismatch
+Done = Literal["autonomous", "escalate", "block"]
+Said = Literal["autonomous", "escalate", "block", "error"]
+Shadowed = Counter[tuple[str, str, Said, Done]]  # by workflow, rule, what it would have said, what was done
+RANK: dict[str, int] = {"autonomous": 0, "escalate": 1, "error": 2, "block": 3}
 
 
-class Columns:
-    """The fields of some rows, one numpy array each, made when a rule first asks for it."""
+class Judged(msgspec.Struct, gc=False):
+    """What the rules say of one step; a row takes it in the same fields."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.decisions = [row.decision for row in rows if row.decision is not None]
-        self._made: dict[str, npt.NDArray[Any]] = {}
-
-    def __len__(self) -> int:
-        return len(self.decisions)
-
-    def get(self, field: str) -> npt.NDArray[Any]:
-        """Objects, with None where a decision has no such field (or no comparable value in it)."""
-        column = self._made.get(field)
-        if column is None:
-            column = np.empty(len(self), dtype=object)
-            column[:] = self._values(field)
-            self._made[field] = column
-        return column
-
-    def numbers(self, field: str) -> tuple[npt.NDArray[np.float64], Mask]:
-        """float64 and where it is absent. Amounts are within 2**53, so no integer is rounded."""
-        if (column := self._made.get(f"number:{field}")) is None:
-            values = self.get(field).tolist()
-            if field.startswith(ATTRIBUTE):  # all other fields are typed
-                values = [None if isinstance(value, (bool, str)) else value for value in values]
-            column = np.array(values, dtype=np.float64)  # None becomes NaN
-            self._made[f"number:{field}"] = column
-        return column, np.isnan(column)
-
-    def _values(self, field: str) -> list[Any]:
-        if field == "action_type":
-            return [action_type(bytes(decision.action)) for decision in self.decisions]
-        if not field.startswith(ATTRIBUTE):
-            return list(map(operator.attrgetter(field), self.decisions))
-        name = field.removeprefix(ATTRIBUTE)
-        values = [(decision.attributes or {}).get(name) for decision in self.decisions]
-        return [value if isinstance(value, (str, int, float)) else None for value in values]
+    rule: str | None = None
+    review_reasons: list[str] | None = None
+    refused: Refused | None = None
+    stage: str = "boundary"
 
 
-def bound(rows: Sequence[Row], policies: Sequence[Policy]) -> None:
-    """Gives each row its `rule` and, unless it may run, its `review_reasons` or `refused`."""
+def bound(rows: Sequence[Row], policies: Sequence[Policy]) -> Shadowed:
+    """Gives each row its `rule` and, unless it may run, its `review_reasons` or `refused`; counts the shadow rules."""
     by_policy: dict[int, list[Row]] = {}
     for row in rows:
         by_policy.setdefault(row.policy, []).append(row)
+    shadowed = Shadowed()
     for index, members in by_policy.items():
-        _bound_workflow(members, policies[index])
+        _bound_workflow(members, policies[index], shadowed)
+    return shadowed
 
 
-def _bound_workflow(rows: list[Row], policy: Policy) -> None:
-    columns = Columns(rows)
-    blocks = [_when(rule, columns) for rule in policy.blocks]
-    decided_by = np.full(len(rows), _UNDECIDED)
-    for at, rule in enumerate(policy.rules):
-        verdict = _when(rule, columns)
-        newly = (decided_by == _UNDECIDED) & (verdict.holds | verdict.unknown)
-        decided_by[newly] = at
-        _apply(rows, rule, newly, verdict, columns)
-    for position in np.flatnonzero(decided_by == _UNDECIDED).tolist():
-        rows[position].review_reasons = ["no_rule_matched"]
-    for rule, verdict in reversed(list(zip(policy.blocks, blocks, strict=True))):
-        for position in np.flatnonzero(verdict.unknown).tolist():
-            rows[position].rule = rule.name
-            rows[position].review_reasons = _unknown(verdict, position)
-    for rule, verdict in reversed(list(zip(policy.blocks, blocks, strict=True))):
-        for position in np.flatnonzero(verdict.holds).tolist():
-            row = rows[position]
-            row.rule, row.review_reasons = rule.name, None
-            row.stage, row.refused = (
-                "boundary",
-                Refused("boundary.blocked", f"the rule {rule.name!r} blocks it"),
-            )
+def _bound_workflow(rows: list[Row], policy: Policy, shadowed: Shadowed) -> None:
+    decisions = [row.decision for row in rows if row.decision is not None]
+    # no JSON holds a NUL, so an array begins after one or at the start
+    joined = b"\0".join([one.action for one in decisions])
+    if joined.startswith(b"[") or b"\0[" in joined:
+        columns, owners = _judge_chains(rows, policy)
+    else:
+        columns, owners = Columns(decisions), range(len(rows))
+        judge(rows, columns, policy)
+    if policy.shadows.rules:
+        _shadow(policy, columns, owners, [done(row) for row in rows], shadowed)
 
 
-def _apply(rows: list[Row], rule: Rule, mine: Mask, verdict: Verdict, columns: Columns) -> None:
-    """What `rule` says of the rows it decides."""
-    for position in np.flatnonzero(mine).tolist():
-        rows[position].rule = rule.name
-    for position in np.flatnonzero(mine & verdict.unknown).tolist():
-        rows[position].review_reasons = _unknown(verdict, position)
-    certain = mine & ~verdict.unknown
-    if rule.then == "escalate":
-        for position in np.flatnonzero(certain).tolist():
-            rows[position].review_reasons = ["rule"]
-    elif rule.limits:
-        for reason, mask in _limits(rule.limits, columns).items():
-            for position in np.flatnonzero(certain & mask).tolist():
-                row = rows[position]
-                row.review_reasons = [*(row.review_reasons or ()), reason]
+def _judge_chains(rows: list[Row], policy: Policy) -> tuple[Columns, Sequence[int]]:
+    """What was looked at, and by which row each of it is owned."""
+    subjects: list[Subject] = []
+    owners: list[int] = []
+    cannot: list[Row] = []
+    for at, row in enumerate(rows):
+        assert row.decision is not None
+        seen: Sequence[Subject] = [row.decision]
+        if is_chain(row.decision):
+            steps = steps_of(row.decision)
+            if steps is None:
+                cannot.append(row)
+            else:
+                seen = steps
+        subjects += seen
+        owners += [at] * len(seen)
+    columns, judged = Columns(subjects), [Judged() for _ in subjects]
+    judge(judged, columns, policy)
+    worst: dict[int, Judged] = {}
+    for at, one in zip(owners, judged, strict=True):
+        if (before := worst.get(at)) is None or RANK[done(one)] > RANK[done(before)]:
+            worst[at] = one
+    for at, one in worst.items():
+        row = rows[at]
+        row.rule, row.review_reasons, row.refused = one.rule, one.review_reasons, one.refused
+        if one.refused is not None:
+            row.stage = one.stage
+    for row in cannot:
+        if row.refused is None:
+            row.review_reasons = row.review_reasons or ["field_missing"]
+    return columns, owners
 
 
-def _unknown(verdict: Verdict, position: int) -> list[str]:
-    missing, mismatch = verdict.missing[position], verdict.mismatch[position]
-    return ["field_missing"] * bool(missing) + ["currency_mismatch"] * bool(mismatch)
+def done(judged: Row | Judged) -> Done:
+    """What the rules let happen."""
+    if judged.refused is not None:
+        return "block"
+    return "autonomous" if judged.review_reasons is None else "escalate"
 
 
-def _when(rule: Rule, columns: Columns) -> Verdict:
-    """All conditions together: false as soon as one is false, else unknown if one is unknown."""
-    size = len(columns)
-    holds, missing, mismatch = np.ones(size, bool), np.zeros(size, bool), np.zeros(size, bool)
-    possible = np.ones(size, bool)
-    for field, condition in rule.when.items():
-        one = _condition(field, condition, columns)
-        possible &= one.holds | one.unknown
-        holds &= one.holds
-        missing |= one.missing
-        mismatch |= one.mismatch
-    return Verdict(holds & possible, missing & possible, mismatch & possible)
+def judge(judged: Sequence[Row | Judged], columns: Columns, policy: Policy) -> None:
+    """Writes into each of `judged` what the rules say of the same row of `columns`."""
+    undecided = np.ones(len(columns), dtype=bool)
+    _block(judged, columns, policy.block_book, undecided)
+    for found in policy.book.walk(columns, undecided):
+        undecided[found.rows] = False
+        _apply(judged, found, columns)
+    for row in np.flatnonzero(undecided).tolist():
+        judged[row].review_reasons = ["no_rule_matched"]
 
 
-def _condition(field: str, condition: Condition, columns: Columns) -> Verdict:
-    values = columns.get(field)
-    missing = _is(values, None)
-    mismatch = np.zeros(len(columns), bool)
-    holds = ~missing
-    if condition.equals is not None:
-        holds &= _among(values, [condition.equals])
-    if condition.in_ is not None:
-        holds &= _among(values, condition.in_)
-    if condition.not_in is not None:
-        holds &= ~_among(values, condition.not_in)
-    for name, compare in _ORDER.items():
-        if (edge := getattr(condition, name)) is not None:
-            numbers, absent = columns.numbers(field)
-            missing |= absent  # text where a number is needed is as good as absent
-            holds &= ~absent & compare(numbers, edge)
-    if condition.currency is not None:
-        currencies = columns.get("currency")
-        missing |= _is(currencies, None)
-        mismatch = ~missing & ~_is(currencies, condition.currency)
-    return Verdict(holds & ~missing & ~mismatch, missing, mismatch)
+def _block(judged: Sequence[Row | Judged], columns: Columns, blocks: Book, undecided: Mask) -> None:
+    """The first block that holds; else the first that may hold, which keeps the row from running."""
+    maybe: dict[int, tuple[str, int]] = {}
+    for found in blocks.walk(columns, undecided):
+        name = found.ready.rule.name
+        for row, code in zip(found.rows.tolist(), found.codes.tolist(), strict=True):
+            if code != HOLDS:
+                maybe.setdefault(row, (name, code))
+                continue
+            undecided[row] = False
+            one = judged[row]
+            one.rule, one.stage = name, "boundary"
+            one.refused = Refused("boundary.blocked", f"the rule {name!r} blocks it")
+    for row, (name, code) in maybe.items():
+        if undecided[row]:
+            undecided[row] = False
+            judged[row].rule, judged[row].review_reasons = name, unknown(code)
 
 
-def _is(column: npt.NDArray[Any], value: object) -> Mask:
-    found: Mask = (column == np.array(value, dtype=object)).astype(bool)
-    return found
+def _apply(judged: Sequence[Row | Judged], found: Found, columns: Columns) -> None:
+    """What the rule says of the rows that it decides."""
+    rule = found.ready.rule
+    for row, code in zip(found.rows.tolist(), found.codes.tolist(), strict=True):
+        judged[row].rule = rule.name
+        if code != HOLDS:
+            judged[row].review_reasons = unknown(code)
+        elif rule.then == "escalate":
+            judged[row].review_reasons = ["rule"]
+    if rule.limits is not None:
+        for row, reasons in beyond(rule.limits, columns, found.rows[found.codes == HOLDS]).items():
+            judged[row].review_reasons = reasons
 
 
-def _among(values: npt.NDArray[Any], wanted: Sequence[Any]) -> Mask:
-    # by type as well: True is not 1 here, and "1" is not 1
-    flags = {value for value in wanted if isinstance(value, bool)}
-    others = {value for value in wanted if not isinstance(value, bool)}
-    return np.array([v in (flags if isinstance(v, bool) else others) for v in values.tolist()], dtype=bool)
+def unknown(code: int) -> list[str]:
+    """The reasons for a review where a rule is neither true nor false."""
+    if code & ERROR:
+        return ["policy_error"]
+    return ["field_missing"] * bool(code & MISSING) + ["currency_mismatch"] * bool(code & MISMATCH)
 
 
-def _limits(limits: Limits, columns: Columns) -> dict[str, Mask]:
-    """Review reason -> where it applies, in the order in which reasons are given."""
-    size = len(columns)
-    missing = np.zeros(size, bool)
-    broken: dict[str, Mask] = {}
-    mismatch = np.zeros(size, bool)
-    if limits.value_minor_at_most is not None:
-        values, absent = columns.numbers("value_minor")
-        currencies = columns.get("currency")
-        absent = absent | _is(currencies, None)
-        mismatch = ~absent & ~_is(currencies, limits.currency)
-        missing |= absent
-        broken["value_over_limit"] = ~absent & ~mismatch & (np.abs(values) > limits.value_minor_at_most)
-    if limits.confidence_at_least is not None:
-        confidence, absent = columns.numbers("confidence")
-        missing |= absent
-        broken["confidence_below"] = ~absent & (confidence < limits.confidence_at_least)
-    if limits.reversible:
-        flags = columns.get("reversible")
-        absent = _is(flags, None)
-        missing |= absent
-        broken["irreversible"] = ~absent & _is(flags, False)
-    return {**broken, "field_missing": missing, "currency_mismatch": mismatch}
+def _shadow(policy: Policy, columns: Columns, owners: Sequence[int], happened: list[Done], shadowed: Shadowed) -> None:
+    """Counts what each shadow rule would have said of a row: of a chain the most restrictive that it says of a step.
+
+    A chain would have run only if the rule lets each of its steps run.
+    """
+    sizes = Counter(owners)
+    for found in policy.shadows.walk(columns, np.ones(len(columns), dtype=bool)):
+        rule = found.ready.rule
+        stopped = beyond(rule.limits, columns, found.rows[found.codes == HOLDS]) if rule.limits else {}
+        said: dict[int, list[Said]] = {}
+        for row, code in zip(found.rows.tolist(), found.codes.tolist(), strict=True):
+            one: Said = "error" if code & ERROR else rule.then if code == HOLDS and row not in stopped else "escalate"
+            said.setdefault(owners[row], []).append(one)
+        for owner, each in said.items():
+            worst = max(each, key=RANK.__getitem__)
+            if worst != "autonomous" or len(each) == sizes[owner]:
+                shadowed[policy.workflow, rule.name, worst, happened[owner]] += 1

@@ -34,13 +34,13 @@ _DURATION = re.compile(
     r"freshness\.(budget|total|skew_tolerance|segments\..+\.budget|allowance\.(initial|at_least|at_most))"
     r"|evaluator\.timeout|boundary\.exposure\[\d+\]\.window|review\.sla"
 )
-_SPAN = "a length of time with its unit, such as 250ms, 90s, 10m or 1h30m"
+SPAN = "a length of time with its unit, such as 250ms, 90s, 10m or 1h30m"
 # where msgspec names types and we know words
 _EXPECTED = {
-    _DURATION: _SPAN,
+    _DURATION: SPAN,
     re.compile(r"freshness\.(segments\..+\.)?on_stale"): "drop, reevaluate or escalate",
     re.compile(r"boundary\.rules\[\d+\]\.then"): "autonomous, escalate or block",
-    re.compile(r"freshness\.allowance"): f"{_SPAN}, or initial and at_most where it is measured",
+    re.compile(r"freshness\.allowance"): f"{SPAN}, or initial and at_most where it is measured",
     re.compile(r"freshness\.context"): (
         "any, or a list of fields of the context's state; without the line it is not looked at"
     ),

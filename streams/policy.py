@@ -6,25 +6,25 @@ expected; a policy that it passes cannot fail while it is evaluated.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
-from schemas.policy import Condition, Limits, PolicyDocument, Rule, Scalar
+from schemas.policy import PolicyDocument, Rule
+from streams.cel import CelError
 from streams.exposure_terms import ExposureTerms, compile_exposure
+from streams.policy_checks import check_approval, check_exposure
+from streams.rule_checks import check_rules
+from streams.rules import Book, Ready, ready
 from streams.terms import Asked, FreshnessTerms, Problem, compile_evaluator, compile_terms
 
-NUMBERS = frozenset({"value_minor", "confidence"})
-FLAGS = frozenset({"reversible"})
-TEXTS = frozenset({"entity", "segment", "model", "proposer", "action_type"})
-ATTRIBUTE = "attributes."
-FIELDS = f"{', '.join(sorted(NUMBERS | FLAGS | TEXTS))} or {ATTRIBUTE}<name>"
-_ORDER = ("at_least", "at_most", "over", "under")
+NO_RULES = Book((), "all")
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One workflow's policy in force. `index` is its place in the snapshot's columns."""
+    """One workflow's policy in force. `index` is its place in the snapshot's columns.
+
+    The books hold the same rules ready to be evaluated; shadow rules stand in `shadows` alone.
+    """
 
     index: int
     workflow: str
@@ -35,6 +35,9 @@ class Policy:
     evaluator: Asked | None
     document: PolicyDocument  # as it was written
     exposure: tuple[ExposureTerms, ...] = ()
+    book: Book = field(default=NO_RULES, compare=False, repr=False)
+    block_book: Book = field(default=NO_RULES, compare=False, repr=False)
+    shadows: Book = field(default=NO_RULES, compare=False, repr=False)
 
 
 def compile_policy(document: PolicyDocument, index: int) -> tuple[Policy | None, list[Problem]]:
@@ -42,105 +45,32 @@ def compile_policy(document: PolicyDocument, index: int) -> tuple[Policy | None,
     freshness, problems = compile_terms(document)
     evaluator, faults = compile_evaluator(document.evaluator)
     problems += faults
-    seen: dict[str, int] = {}
-    for at, rule in enumerate(document.boundary.rules):
-        path = f"boundary.rules[{at}]"
-        if rule.name in seen:
-            problems.append(
-                Problem(
-                    f"{path}.name",
-                    repr(rule.name),
-                    f"a name of its own, not that of rules[{seen[rule.name]}]",
-                )
-            )
-        seen.setdefault(rule.name, at)
-        for field, condition in rule.when.items():
-            problems += _condition(f"{path}.when.{field}", field, condition)
-        problems += _limits(f"{path}.limits", rule)
+    rules = document.boundary.rules
+    problems += check_rules(rules)
+    problems += check_exposure(document.boundary)
+    problems += check_approval(document.review)
+    compiled: list[Ready] = []
+    for at, rule in enumerate([] if problems else rules):
+        try:
+            compiled.append(ready(rule))
+        except CelError as error:
+            problems.append(Problem(f"boundary.rules[{at}].cel", error.found, error.expected))
     if problems:
         return None, problems
-    policy = Policy(
+    deciding = [one for one in compiled if not one.rule.shadow]
+    blocks = [one for one in deciding if one.rule.then == "block"]
+    others = [one for one in deciding if one.rule.then != "block"]
+    return Policy(
         index=index,
         workflow=document.workflow,
         name=f"{document.workflow}@{document.version}",
         freshness=freshness,
-        rules=tuple(rule for rule in document.boundary.rules if rule.then != "block"),
-        blocks=tuple(rule for rule in document.boundary.rules if rule.then == "block"),
+        rules=tuple(one.rule for one in others),
+        blocks=tuple(one.rule for one in blocks),
         evaluator=evaluator,
         document=document,
         exposure=compile_exposure(document),
-    )
-    return policy, []
-
-
-def kind_of(field: str) -> Literal["number", "flag", "text", "attribute"] | None:
-    """What a field of `when` holds, or None when no decision has it."""
-    if field in NUMBERS:
-        return "number"
-    if field in FLAGS:
-        return "flag"
-    if field in TEXTS:
-        return "text"
-    if field.startswith(ATTRIBUTE) and len(field) > len(ATTRIBUTE):
-        return "attribute"
-    return None
-
-
-def _condition(path: str, field: str, condition: Condition) -> list[Problem]:
-    kind = kind_of(field)
-    if kind is None:
-        return [Problem(path, repr(field), FIELDS)]
-    problems = []
-    ordered = [name for name in _ORDER if getattr(condition, name) is not None]
-    if condition == Condition() or (condition.currency and not ordered and _plain(condition) == []):
-        problems.append(Problem(path, "no test", "one of equals, in, not_in, at_least, at_most, over, under"))
-    if ordered and kind in ("flag", "text"):
-        problems.append(Problem(f"{path}.{ordered[0]}", repr(getattr(condition, ordered[0])), "equals, in or not_in"))
-    wanted: dict[str, tuple[type, ...]] = {"number": (int, float), "flag": (bool,), "text": (str,)}
-    edges: list[int | float] = [getattr(condition, name) for name in ordered]
-    problems += [
-        Problem(path, f"{value!r:.40}", "a number that a double can hold")
-        for value in (*edges, *_plain(condition))
-        if not _finite(value)
-    ]
-    for value in _plain(condition):
-        is_odd_flag = isinstance(value, bool) and kind == "number"
-        if kind in wanted and (is_odd_flag or not isinstance(value, wanted[kind])):
-            problems.append(Problem(path, repr(value), f"a {kind}"))
-    if field == "value_minor" and condition.currency is None:
-        problems.append(
-            Problem(f"{path}.currency", "nothing", "the ISO 4217 code of the currency that the amounts are in")
-        )
-    if field != "value_minor" and condition.currency is not None:
-        problems.append(
-            Problem(f"{path}.currency", repr(condition.currency), "nothing: only value_minor has a currency")
-        )
-    return problems
-
-
-def _finite(value: Scalar) -> bool:
-    try:
-        return isinstance(value, (str, bool)) or math.isfinite(value)
-    except OverflowError:
-        return False
-
-
-def _plain(condition: Condition) -> list[Scalar]:
-    given: list[Scalar] = [] if condition.equals is None else [condition.equals]
-    return [*given, *(condition.in_ or ()), *(condition.not_in or ())]
-
-
-def _limits(path: str, rule: Rule) -> list[Problem]:
-    limits = rule.limits
-    if limits is None:
-        return []
-    if rule.then != "autonomous":
-        return [Problem(path, f"limits on a rule that says {rule.then}", "limits only where the rule says autonomous")]
-    if limits == Limits():
-        return [Problem(path, "no limit", "one of value_minor_at_most, confidence_at_least, reversible")]
-    if (limits.value_minor_at_most is None) != (limits.currency is None):
-        there, missing = (
-            ("value_minor_at_most", "currency") if limits.currency is None else ("currency", "value_minor_at_most")
-        )
-        return [Problem(f"{path}.{missing}", "nothing", f"it beside {there}: an amount has a currency")]
-    return []
+        book=Book(others, "first"),
+        block_book=Book(blocks, "until_holds"),
+        shadows=Book([one for one in compiled if one.rule.shadow], "all"),
+    ), []

@@ -28,7 +28,7 @@ def test_without_a_rule_that_matches_a_person_decides() -> None:
 
 
 def test_the_first_rule_that_matches_decides() -> None:
-    sure, other = rule("sure", confidence={"at_least": 0.9}), rule("other", "escalate")
+    sure, other = rule("sure", confidence={"at_least": 0.9}), rule("other", "escalate", entity={"not_in": []})
     assert told([sure, other]) == "sure: commands"
     assert told([sure, other], confidence=0.5) == "other: reviews: rule"
     assert told([other, sure]) == "other: reviews: rule"
@@ -117,7 +117,6 @@ def test_an_amount_without_a_currency_is_missing_not_mismatched() -> None:
         ({"equals": False}, 0, False),
         ({"in": ["a", 2]}, 2, True),
         ({"in": ["a", 2]}, "b", False),
-        ({"in": []}, 2, False),
         ({"not_in": ["a", 2]}, 3, True),
         ({"not_in": ["a", 2]}, "a", False),
         ({"in": [1, 2], "not_in": [2]}, 2, False),
@@ -197,7 +196,7 @@ LIMITS: dict[str, Any] = SMALL_AND_SURE["limits"]  # type: ignore[assignment]  #
 )
 def test_beyond_a_limit_a_person_decides_and_is_told_every_reason(fields: dict[str, Any], reasons: str | None) -> None:
     becomes = f"reviews: {reasons}" if reasons else "commands"
-    assert told([SMALL_AND_SURE, rule("next")], **fields) == f"small-and-sure: {becomes}"
+    assert told([SMALL_AND_SURE], **fields) == f"small-and-sure: {becomes}"
 
 
 @pytest.mark.parametrize("limit", [{"value_minor_at_most": 5_000, "currency": "USD"}, {"confidence_at_least": 0.8}])

@@ -9,7 +9,8 @@ import pytest
 
 from schemas.policy import PolicyDocument
 from schemas.topics import RETENTION_MS
-from streams.policy import compile_policy, kind_of
+from streams.fields import kind_of
+from streams.policy import compile_policy
 from streams.terms import Problem, duration_ms
 from tests.streams.making import policy
 
@@ -58,7 +59,11 @@ def test_a_duration_is_numbers_with_their_units(text: str, length_ms: int | None
 
 
 def test_a_policy_is_named_and_its_rules_sorted_by_what_they_do() -> None:
-    rules = [{"name": name, "then": then} for name, then in (("a", "block"), ("b", "escalate"), ("c", "autonomous"))]
+    rules: list[dict[str, Any]] = [
+        {"name": "a", "then": "block"},
+        {"name": "b", "then": "escalate", "when": {"segment": {"equals": "s"}}},
+        {"name": "c", "then": "autonomous"},
+    ]
     made = policy(rules, total="30m", skew_tolerance="0s")
     assert (made.name, made.workflow, made.index) == ("billing@3", "billing", 0)
     assert (made.freshness.own.budget_ms, made.freshness.total_ms, made.freshness.skew_tolerance_ms) == (

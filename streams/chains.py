@@ -1,0 +1,102 @@
+"""Chains: an action that is a JSON array of objects is several steps, and goes as far as its riskiest step may.
+
+A step may have `type`, `value_minor`, `currency` and `reversible`; what it does not have is the decision's own. The
+rules judge each step, and each step's type with the decision's own value, currency and reversibility, which stand for
+the chain as a whole; the most restrictive outcome counts. A chain cannot be judged when it is empty, has more than
+STEPS_MAX steps, or holds something that is no object: then it goes to a person, if it is not blocked anyway. A field of
+a step that holds something of another kind is missing there; it is not made up for by the decision's own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import orjson
+
+from schemas.common import MONEY_MINOR_MAX
+from schemas.decision import Decision, Successor
+
+STEPS_MAX = 100  # a batch of chains costs as much as a hundred batches at most
+_BRACKET = ord("[")
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What the rules see of one step: the decision with the step's own fields in the place of its own."""
+
+    decision: Decision | Successor
+    action: Any  # the step, read
+    action_type: str | None
+    value_minor: int | None
+    currency: str | None
+    reversible: bool | None
+
+    @property
+    def entity(self) -> str:
+        return self.decision.entity
+
+    @property
+    def segment(self) -> str | None:
+        return self.decision.segment
+
+    @property
+    def model(self) -> str | None:
+        return self.decision.model
+
+    @property
+    def proposer(self) -> str | None:
+        return self.decision.proposer
+
+    @property
+    def confidence(self) -> float | None:
+        return self.decision.confidence
+
+    @property
+    def attributes(self) -> dict[str, Any] | None:
+        return self.decision.attributes
+
+
+Subject = Decision | Successor | Step
+
+
+def is_chain(decision: Decision | Successor) -> bool:
+    """Whether the action is an array."""
+    return memoryview(decision.action)[0] == _BRACKET
+
+
+def steps_of(decision: Decision | Successor) -> list[Step] | None:
+    """What the rules have to judge of a chain, each once; None where it cannot be judged."""
+    read = orjson.loads(bytes(decision.action))
+    if not read or len(read) > STEPS_MAX or not all(isinstance(one, dict) for one in read):
+        return None
+    found: dict[tuple[Any, ...], Step] = {}
+    for one in read:
+        kind = one.get("type")
+        own = (
+            kind if isinstance(kind, str) else None,
+            _given(one, "value_minor", decision.value_minor, int),
+            _given(one, "currency", decision.currency, str),
+            _given(one, "reversible", decision.reversible, bool),
+        )
+        whole = (own[0], decision.value_minor, decision.currency, decision.reversible)
+        for seen in (own, whole):
+            # an expression may look at anything in the step, so steps are the same only as a whole
+            found.setdefault((*seen, orjson.dumps(one)), Step(decision, one, *seen))
+    return list(found.values())
+
+
+def action_types(decision: Decision | Successor) -> list[str | None]:
+    """The action type of the decision, or of each step of a chain; [None] where there is none."""
+    read = orjson.loads(bytes(decision.action))
+    steps = read if isinstance(read, list) and read else [read]
+    kinds = [one.get("type") if isinstance(one, dict) else None for one in steps]
+    return [kind if isinstance(kind, str) else None for kind in kinds]
+
+
+def _given(step: dict[str, Any], name: str, own: Any, kind: Any) -> Any:
+    value: Any = step.get(name)
+    if value is None:
+        return own
+    if type(value) is not kind or (name == "value_minor" and not -MONEY_MINOR_MAX <= value <= MONEY_MINOR_MAX):
+        return None
+    return value
