@@ -13,22 +13,17 @@ import sys
 import threading
 from pathlib import Path
 
-from agents import gate, reevaluation
-from streams.errors import BrokerUnreachable, ConfigurationError, SluicegateError
+from agents.roles import ROLES, Given
+from streams.errors import BrokerUnreachable, SluicegateError
 from streams.headers import HeaderSettings
-from streams.path import Snapshot
 from streams.runtime import logs, topics
-from streams.runtime.evaluators import Evaluators
 from streams.runtime.in_force import InForce
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
-from streams.runtime.process import clock_ms, work
+from streams.runtime.process import work
 from streams.runtime.settings import Kafka, Worker
 from streams.runtime.transactions import Failed
-from streams.runtime.world import Needs
 from streams.window import IDS_MAX
-
-ROLES = (gate.NAME, reevaluation.NAME)
 
 
 def main(arguments: list[str]) -> int:
@@ -52,22 +47,16 @@ async def _run(given: argparse.Namespace) -> None:
     meter = Meter(Board.given())
     given.data.mkdir(parents=True, exist_ok=True)
     headers = HeaderSettings(given.group, not given.no_cloudevents)
-    if given.role == gate.NAME:
-        in_force = InForce(kafka, Needs.of_gate, clock_ms, meter, headers)
-        role = gate.role(given.group, in_force, headers, given.window_ids, given.capacity)
-        await _started(in_force)
-        await work(Worker(kafka, role, given.data, found.partitions), meter, in_force)
-        return
-    evaluators = Evaluators(Snapshot(()), meter.asked)
-    in_force = InForce(kafka, Needs.of_reevaluation, clock_ms, meter, headers, evaluators.adopt)
-    role = reevaluation.role(given.group, in_force, evaluators, clock_ms, headers)
+    limits = (given.window_ids, given.capacity)
+    made = ROLES[given.role](
+        Given(kafka, given.group, found.partitions, meter, headers, *limits, verdict_keys=given.verdict_keys)
+    )
     try:
-        await _started(in_force)
-        if wrong := await evaluators.check():
-            raise ConfigurationError("the evaluators cannot be used:\n" + "\n".join(f"  {one}" for one in wrong))
-        await work(Worker(kafka, role, given.data, found.partitions), meter, in_force)
+        await _started(made.in_force)
+        await made.check()
+        await work(Worker(kafka, made.role, given.data, found.partitions), meter, made.in_force, made.beside)
     finally:
-        await evaluators.close()
+        await made.close()
 
 
 async def _started(in_force: InForce) -> None:
@@ -102,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--window-ids", type=int, default=IDS_MAX)
     parser.add_argument("--capacity", type=float)
+    parser.add_argument("--verdict-keys", type=Path)
     parser.add_argument("--no-cloudevents", action="store_true")
     parser.add_argument("--log-format", choices=("console", "json"), default="console")
     return parser

@@ -22,7 +22,7 @@ from streams.runtime.policies_topic import seeded
 from streams.runtime.settings import Kafka
 from streams.window import IDS_MAX
 
-ROLES = ("gate", "reevaluation")
+ROLES = ("gate", "reevaluation", "exposure")
 ALL = "all"
 METRICS_PORT = 9464  # where exporters of applications are looked for
 
@@ -50,8 +50,8 @@ owner of the partition does: kill it as you like, nothing is lost and nothing is
     "--roles",
     default=ALL,
     show_default=True,
-    help="What this worker does, separated by commas: gate; reevaluation (asks the evaluators); or all. Each is a "
-    "process of its own.",
+    help="What this worker does, separated by commas: gate; reevaluation (asks the evaluators); exposure (leases out "
+    "what limits leave); or all. Each is a process of its own.",
 )
 @click.option(
     "--policies",

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NoReturn
 
 import structlog
@@ -50,8 +51,13 @@ def die(error: BaseException) -> NoReturn:
     os._exit(code)
 
 
-async def work(worker: Worker, meter: Meter, in_force: InForce) -> None:
-    """Runs the role until SIGTERM or SIGINT, then drains. Does not return when something goes wrong: see `die`."""
+async def work(
+    worker: Worker, meter: Meter, in_force: InForce, beside: Sequence[Callable[[], Awaitable[None]]] = ()
+) -> None:
+    """Runs the role, and `beside` it what it needs, until SIGTERM or SIGINT, then drains.
+
+    Does not return when something goes wrong: see `die`.
+    """
     install(Raw)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -68,6 +74,7 @@ async def work(worker: Worker, meter: Meter, in_force: InForce) -> None:
         asyncio.create_task(in_force.run()),
         asyncio.create_task(watchdog.run()),
         asyncio.create_task(Health(lanes, watchdog, in_force, meter, clock_ms).run()),
+        *(asyncio.ensure_future(one()) for one in beside),
         asyncio.create_task(Heartbeats(worker.kafka, worker.role.name, in_force, lanes.settled, clock_ms).run()),
     ]
     for task in tasks:

@@ -106,7 +106,7 @@ async def test_a_change_takes_effect_on_the_running_worker_and_is_undone(gate: G
     assert (undone["c"][0], undone["c"][1]["policy"]) == ("reviews", "billing@3")
     code, said, _ = await gate.run("policy", "history", "billing", "--output", "json")
     told = [(one["version"], one["why"]) for one in json.loads(said)]
-    assert told == [(3, "too much"), (4, "a test"), (3, "the first policies, from the folder that it was given")]
+    assert told == [(3, "too much"), (4, "a test"), (3, "the first policies, from the folder it was given")]
     code, said, _ = await gate.run("policy", "show", "billing@4", "--output", "json")
     assert json.loads(said)["boundary"]["rules"][0]["limits"]["value_minor_at_most"] == 9000
 
