@@ -6,16 +6,17 @@ whose records have a published schema; the topics that only Sluicegate reads and
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from schemas import headers, topics
 from schemas.examples import CONTEXT, EXAMPLES
+from schemas.messages import KINDS, MESSAGES, SIGNATURE, Message, headers_of
 
 VERSION = "1.0.0"  # of the contract: the major one is that of `$id`s and of `ce_type`
 DESCRIPTION = """\
@@ -28,88 +29,9 @@ act on commands that were taken back. The key of every record is the entity; its
 of partitions (Java's default; librdkafka: `partitioner=murmur2_random`), and an output goes to the partition number
 that its input came from. Times and durations are integer milliseconds (`*_ms`), money is an integer in the currency's
 minor unit (`*_minor`). Fields and reason codes may be added at any time: accept those you do not know."""
-OUTPUT = "Read it with `isolation.level=read_committed`."
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One topic and its records. `action` is what Sluicegate does with it; `about` is for its other side."""
-
-    kind: str  # of the topic
-    family: str
-    action: Literal["send", "receive"]
-    summary: str
-    about: str
-    id_field: str  # what correlates it with the records that answer it or led to it
-
-
-MESSAGES = (
-    Message(
-        "decisions",
-        "decision",
-        "receive",
-        "An action proposed for an entity",
-        "Producers write it. CloudEvents 1.0 in the structured or the binary mode is accepted as well as plain JSON.",
-        "id",
-    ),
-    Message(
-        "successors",
-        "successor",
-        "receive",
-        "A decision made again",
-        "Only Sluicegate writes it: the next attempt of a decision that was re-evaluated, redriven or edited.",
-        "root_id",
-    ),
-    Message(
-        "commands",
-        "command",
-        "send",
-        "What an executor may act on",
-        f"{OUTPUT} Start the action only while your clock reads less than `deadline_ms`, once per `command_id`.",
-        "command_id",
-    ),
-    Message("reviews", "review", "send", "A question to a person", OUTPUT, "review_id"),
-    Message(
-        "exceptions",
-        "exception",
-        "send",
-        "An ending without an action",
-        f"{OUTPUT} Dead letters, as data: the reason, the decision as it came, and how to find its record.",
-        "exception_id",
-    ),
-    Message(
-        "receipts",
-        "receipt",
-        "receive",
-        "What became of a command",
-        "Executors write it, with the key and to the partition number of the command.",
-        "command_id",
-    ),
-    Message(
-        "reevaluations",
-        "reevaluation",
-        "send",
-        "A stale decision that is asked about again",
-        f"{OUTPUT} Each has one answer, a successor or an exception, which names it in `caused_by`.",
-        "request_id",
-    ),
-    Message(
-        "context",
-        "context",
-        "receive",
-        "The present state of an entity",
-        "Systems of record write it, each change with a higher `version`; a null value removes the entity's.",
-        "entity",
-    ),
-    Message(
-        "rejections",
-        "rejection",
-        "send",
-        "A record that was refused, or explains nothing",
-        f"{OUTPUT} Nobody waits for an answer to it: for the owner of what wrote the record that `source` names.",
-        "rejection_id",
-    ),
-)
+_EXAMPLE_KEY = b"a key that is no secret, for the example alone"
+# who answers, and with what
+_REPLIES = {"commands": ("receipts", "receipt"), "reviews": ("verdicts", "verdict")}
 
 
 def document(schemas: Mapping[str, dict[str, Any]], titles: Mapping[str, str]) -> dict[str, Any]:
@@ -129,8 +51,10 @@ def document(schemas: Mapping[str, dict[str, Any]], titles: Mapping[str, str]) -
         },
         "defaultContentType": headers.JSON,
         "servers": {"kafka": _server()},
-        "channels": {message.kind: _channel(message) for message in MESSAGES},
-        "operations": {f"{one.action}{one.kind.capitalize()}": _operation(one) for one in MESSAGES},
+        "channels": {kind: _channel(kind, messages) for kind, messages in KINDS.items()},
+        "operations": {
+            f"{messages[0].action}{kind.capitalize()}": _operation(kind, messages) for kind, messages in KINDS.items()
+        },
         "components": {
             "schemas": dict(schemas),
             "messages": {one.family: _message(one, titles[one.family]) for one in MESSAGES},
@@ -140,6 +64,7 @@ def document(schemas: Mapping[str, dict[str, Any]], titles: Mapping[str, str]) -
                     "location": f"$message.payload#/{one.id_field}",
                 }
                 for one in MESSAGES
+                if one.id_field is not None
             },
             "parameters": {
                 "prefix": {
@@ -160,8 +85,8 @@ def _server() -> dict[str, Any]:
     }
 
 
-def _channel(message: Message) -> dict[str, Any]:
-    topic = topics.BY_KIND[message.kind]
+def _channel(kind: str, messages: list[Message]) -> dict[str, Any]:
+    topic, about = topics.BY_KIND[kind], " ".join(message.about for message in messages)
     settings = {key: setting.value for key, setting in topic.settings.items()}
     configuration: dict[str, Any] = {"message.timestamp.type": settings["message.timestamp.type"]}
     configuration["cleanup.policy"] = [settings["cleanup.policy"]]
@@ -172,31 +97,33 @@ def _channel(message: Message) -> dict[str, Any]:
     if topic.partitions is not None:
         binding["partitions"] = topic.partitions
     return {
-        "address": f"{{prefix}}{message.kind}",
-        "title": message.kind.capitalize(),
-        "description": f"{message.about} As many partitions as `decisions` has, which is yours to choose."
+        "address": f"{{prefix}}{kind}",
+        "title": kind.capitalize(),
+        "description": f"{about} As many partitions as `decisions` has, which is yours to choose."
         if topic.partitions is None
-        else message.about,
+        else about,
         "parameters": {"prefix": {"$ref": "#/components/parameters/prefix"}},
-        "messages": {message.family: {"$ref": f"#/components/messages/{message.family}"}},
-        "tags": [{"name": _direction(message)}],
+        "messages": {one.family: {"$ref": f"#/components/messages/{one.family}"} for one in messages},
+        "tags": [{"name": _direction(messages[0])}],
         "bindings": {"kafka": binding},
     }
 
 
-def _operation(message: Message) -> dict[str, Any]:
+def _operation(kind: str, messages: list[Message]) -> dict[str, Any]:
+    action = messages[0].action
     found: dict[str, Any] = {
-        "action": message.action,
-        "title": f"{message.action.capitalize()} {message.kind}",
-        "summary": message.summary,
-        "channel": {"$ref": f"#/channels/{message.kind}"},
-        "messages": [{"$ref": f"#/channels/{message.kind}/messages/{message.family}"}],
-        "tags": [{"name": _direction(message)}],
+        "action": action,
+        "title": f"{action.capitalize()} {kind}",
+        "summary": "; ".join(message.summary for message in messages),
+        "channel": {"$ref": f"#/channels/{kind}"},
+        "messages": [{"$ref": f"#/channels/{kind}/messages/{message.family}"} for message in messages],
+        "tags": [{"name": _direction(messages[0])}],
     }
-    if message.kind == "commands":
+    if kind in _REPLIES:
+        reply, family = _REPLIES[kind]
         found["reply"] = {
-            "channel": {"$ref": "#/channels/receipts"},
-            "messages": [{"$ref": "#/channels/receipts/messages/receipt"}],
+            "channel": {"$ref": f"#/channels/{reply}"},
+            "messages": [{"$ref": f"#/channels/{reply}/messages/{family}"}],
         }
     return found
 
@@ -210,21 +137,25 @@ def _message(message: Message, title: str) -> dict[str, Any]:
     if message.family in ("decision", "successor"):
         payload = {key: value for key, value in payload.items() if value is not None}
     example: dict[str, Any] = {"name": message.family, "payload": payload}
+    if message.kind == "verdicts":
+        signed = hmac.digest(_EXAMPLE_KEY, msgspec.json.encode(EXAMPLES[message.family]), "sha256").hex()
+        example["headers"] = {SIGNATURE.name: f"desk-1:{signed}"}
     if message.kind in headers.TYPES:
         example["headers"] = _example_headers(message, payload)
+    correlation = {"correlationId": {"$ref": f"#/components/correlationIds/{message.family}"}}
     return {
         "name": message.family,
         "title": title,
         "summary": message.summary,
         "contentType": headers.JSON,
-        "correlationId": {"$ref": f"#/components/correlationIds/{message.family}"},
-        "headers": _headers(message, headers.of_topic(message.kind) or headers.TRACE),
+        **(correlation if message.id_field is not None else {}),
+        "headers": _headers(message, headers_of(message)),
         "payload": {"$ref": f"#/components/schemas/{title}"},
         "tags": [{"name": _direction(message)}],
         "bindings": {
             "kafka": {
                 "bindingVersion": "0.5.0",
-                "key": {"type": "string", "minLength": 1, "description": "The entity, UTF-8."},
+                "key": {"type": "string", "minLength": 1, "description": message.key},
             }
         },
         "examples": [example],
@@ -232,7 +163,7 @@ def _message(message: Message, title: str) -> dict[str, Any]:
 
 
 def _headers(message: Message, known: tuple[headers.Header, ...]) -> dict[str, Any]:
-    """What Sluicegate sends has all of them that are always there; of what it receives none is asked for."""
+    """What Sluicegate sends has all that are always there; of what it receives only a signature is asked for."""
     fixed = {
         headers.CE_TYPE: headers.TYPES.get(message.kind),
         headers.CE_SPECVERSION: headers.SPEC_VERSION,
@@ -244,13 +175,13 @@ def _headers(message: Message, known: tuple[headers.Header, ...]) -> dict[str, A
         if one.name in fixed:
             properties[one.name]["const"] = fixed[one.name]
     found: dict[str, Any] = {"type": "object", "properties": properties}
-    required = [one.name for one in known if one.always and message.action == "send"]
+    required = [one.name for one in known if one.always and (message.action == "send" or one is SIGNATURE)]
     return {**found, "required": required} if required else found
 
 
 def _example_headers(message: Message, payload: dict[str, Any]) -> dict[str, str]:
     found = {
-        headers.CE_ID: payload["id" if message.kind == "successors" else message.id_field],
+        headers.CE_ID: payload["id" if message.kind == "successors" else message.id_field or ""],
         headers.CE_SOURCE: payload.get("executor", "sluicegate/gate"),
         headers.CE_TYPE: headers.TYPES[message.kind],
         headers.CE_SPECVERSION: headers.SPEC_VERSION,

@@ -16,7 +16,8 @@ from typing import Any, Literal, NamedTuple
 
 Side = Literal["written by others", "read by others"]
 # Who stands on the other side of each family. A successor is written and read by Sluicegate alone, in two releases at
-# once while workers are replaced one by one: what the older one writes, the newer one must take.
+# once while workers are replaced one by one: what the older one writes, the newer one must take. So it is with what
+# stands on `policies` for ever; of that, others read halts and recalls.
 SIDES: Mapping[str, Side] = {
     "decision": "written by others",
     "successor": "written by others",
@@ -30,6 +31,13 @@ SIDES: Mapping[str, Side] = {
     "reevaluation": "read by others",
     "question": "read by others",
     "rejection": "read by others",
+    "verdict": "written by others",
+    "halt": "read by others",
+    "recall": "read by others",
+    "heartbeat": "written by others",
+    "published_policy": "written by others",
+    "current": "written by others",
+    "preapproval": "written by others",
 }
 OPEN_LIST = "x-extensible-enum"
 _LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")

@@ -10,6 +10,7 @@ from msgspec.json import encode
 from schemas.command import Command
 from schemas.common import Source, Stages
 from schemas.decision import Decision, Successor
+from schemas.examples_policies import CURRENT, HALT, HEARTBEAT, PREAPPROVAL, PUBLISHED, RECALL
 from schemas.exception import ExceptionRecord
 from schemas.identifiers import (
     action_digest,
@@ -25,6 +26,7 @@ from schemas.receipt import Receipt
 from schemas.reevaluation import Answer, Attempt, Context, PresentContext, Question, Reevaluation
 from schemas.rejection import Rejection
 from schemas.review import Review
+from schemas.verdict import Verdict
 
 _OBSERVED_MS = 1_764_000_000_000
 _GATED_MS = _OBSERVED_MS + 163
@@ -238,6 +240,14 @@ REJECTION = Rejection(
     raw_bytes=len(_FALLING),
     source=_FALLING_AT,
 )
+VERDICT = Verdict(
+    review_id=REVIEW.review_id,
+    verdict="approve",
+    action_digest=REVIEW.action_digest,
+    by="ana",
+    at_ms=_GATED_MS + 60_000,
+    note="checked against the rate card",
+)
 # family -> its example
 EXAMPLES: dict[str, Struct] = {
     "decision": DECISION,
@@ -251,4 +261,11 @@ EXAMPLES: dict[str, Struct] = {
     "rejection": REJECTION,
     "question": QUESTION,
     "answer": ANSWER,
+    "verdict": VERDICT,
+    "halt": HALT,
+    "recall": RECALL,
+    "heartbeat": HEARTBEAT,
+    "published_policy": PUBLISHED,
+    "current": CURRENT,
+    "preapproval": PREAPPROVAL,
 }

@@ -25,12 +25,16 @@ from schemas.command import Command
 from schemas.compatibility import OPEN_LIST, SIDES, breaking
 from schemas.decision import LINEAGE_FIELDS, Decision, Successor
 from schemas.exception import ExceptionRecord
+from schemas.heartbeat import Heartbeat
+from schemas.messages import MESSAGES
 from schemas.policy import PolicyDocument
+from schemas.published import Current, Halt, Preapproval, PublishedPolicy, Recall
 from schemas.reasons import COMMAND_REASONS, EXCEPTION_REASONS, REVIEW_REASONS
 from schemas.receipt import Receipt
 from schemas.reevaluation import Answer, Context, Question, Reevaluation
 from schemas.rejection import REJECTION_REASONS, Rejection
 from schemas.review import Review
+from schemas.verdict import Verdict
 
 FOLDER = Path(__file__).parent / "generated"
 RELEASED = Path(__file__).parent / "released"
@@ -44,6 +48,13 @@ FAMILIES: dict[str, type[msgspec.Struct]] = {
     "reevaluation": Reevaluation,
     "context": Context,
     "rejection": Rejection,
+    "verdict": Verdict,
+    "halt": Halt,
+    "recall": Recall,
+    "heartbeat": Heartbeat,
+    "published_policy": PublishedPolicy,
+    "current": Current,
+    "preapproval": Preapproval,
     "question": Question,
     "answer": Answer,
     "policy": PolicyDocument,
@@ -84,7 +95,7 @@ def schema_of(name: str) -> dict[str, Any]:
 
 def asyncapi_document() -> dict[str, Any]:
     """The whole AsyncAPI document, schemas included."""
-    families = [message.family for message in asyncapi.MESSAGES]
+    families = [message.family for message in MESSAGES]
     titles = {name: FAMILIES[name].__name__ for name in families}
     return asyncapi.document(_bodies(families, "#/components/schemas/{name}"), titles)
 

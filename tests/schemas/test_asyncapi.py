@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from schemas import headers
-from schemas.asyncapi import MESSAGES, Message
 from schemas.decision import Decision
 from schemas.examples import (
     ANSWER,
@@ -36,13 +35,14 @@ from schemas.identifiers import (
     root_digest,
     successor_id,
 )
+from schemas.messages import MESSAGES, Message, headers_of
 from schemas.topics import BY_KIND
 
 OFFICIAL = jsonschema.Draft7Validator(
     json.loads((Path(__file__).parent / "official" / "asyncapi-3.0.0.json").read_text())
 )
 DOCUMENT: dict[str, Any] = json.loads((FOLDER / "asyncapi.json").read_text())
-EACH_MESSAGE = pytest.mark.parametrize("message", MESSAGES, ids=[message.kind for message in MESSAGES])
+EACH_MESSAGE = pytest.mark.parametrize("message", MESSAGES, ids=[message.family for message in MESSAGES])
 
 
 def message_of(message: Message) -> dict[str, Any]:
@@ -82,8 +82,10 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 def test_every_record_with_a_topic_is_in_it_once() -> None:
-    """A question and its answer have none: they are what an evaluator hears and says over HTTP."""
-    elsewhere = ("policy", "question", "answer")
+    """A question and its answer have none: they are what an evaluator hears and says over HTTP. Of what stands on
+    `policies`, others read what stops them.
+    """
+    elsewhere = ("policy", "question", "answer", "published_policy", "current", "preapproval")
     assert [message.family for message in MESSAGES] == [name for name in FAMILIES if name not in elsewhere]
     assert set(DOCUMENT["channels"]) == {message.kind for message in MESSAGES}
     assert {message.kind for message in MESSAGES} <= set(BY_KIND)
@@ -101,7 +103,12 @@ def test_sluicegate_sends_its_dispositions_and_receives_what_others_write() -> N
         "sendExceptions": "send",
         "sendReevaluations": "send",
         "sendRejections": "send",
+        "receiveVerdicts": "receive",
+        "sendPolicies": "send",
+        "receiveWorkers": "receive",
     }
+    assert DOCUMENT["operations"]["sendReviews"]["reply"]["channel"] == {"$ref": "#/channels/verdicts"}
+    assert set(DOCUMENT["channels"]["policies"]["messages"]) == {"halt", "recall"}
     assert DOCUMENT["operations"]["sendCommands"]["reply"]["channel"] == {"$ref": "#/channels/receipts"}
 
 
@@ -114,7 +121,7 @@ def test_a_channel_is_the_topic(message: Message) -> None:
     assert configuration["message.timestamp.type"] == "LogAppendTime"
     assert str(configuration["max.message.bytes"]) == settings["max.message.bytes"].value
     assert configuration["cleanup.policy"] == [settings["cleanup.policy"].value]
-    if message.kind == "context":
+    if message.kind in ("context", "policies"):
         assert "retention.ms" not in configuration, "compacted: the present state is never too old to be kept"
     else:
         assert str(configuration["retention.ms"]) == settings["retention.ms"].value
@@ -133,7 +140,8 @@ def test_the_example_is_valid_by_the_messages_own_schemas(message: Message) -> N
     (example,) = told["examples"]
     complete(told["payload"]).validate(example["payload"])
     complete(told["headers"]).validate(example.get("headers", {}))
-    assert not complete(told["payload"]).is_valid({**example["payload"], message.id_field: None})
+    assert not complete(told["payload"]).is_valid({**example["payload"], message.id_field or "by": None})
+    assert ("correlationId" in told) is (message.id_field is not None)
 
 
 @EACH_MESSAGE
@@ -149,9 +157,12 @@ def test_the_payload_schema_is_the_published_one(message: Message) -> None:
 @EACH_MESSAGE
 def test_the_headers_are_those_of_the_contract(message: Message) -> None:
     schema = message_of(message)["headers"]
-    known = headers.of_topic(message.kind) or headers.TRACE
+    known = headers_of(message)
     assert list(schema["properties"]) == [header.name for header in known]
-    if message.action == "send":
+    if message.kind == "verdicts":
+        assert schema["required"] == ["sluicegate-signature"], "by itself `by` is a claim"
+    elif message.action == "send" and message.kind != "policies":
+        assert known == headers.of_topic(message.kind)
         assert schema["required"] == [header.name for header in known if header.always]
         assert schema["properties"]["ce_type"]["const"] == f"sluicegate.{message.family}.v1"
     else:

@@ -221,9 +221,9 @@ def test_the_check_names_file_path_what_was_and_what_is(released: Path, capsys: 
 def test_what_breaks_is_not_released_and_what_was_released_does_not_go(
     released: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (released / "verdict.schema.json").write_text("{}")
+    (released / "bygone.schema.json").write_text("{}")
     assert generate.main(check=True) == 1
-    assert "verdict.schema.json: the record was released and is gone" in capsys.readouterr().out
+    assert "bygone.schema.json: the record was released and is gone" in capsys.readouterr().out
     assert generate.release() == 1
     assert "not released" in capsys.readouterr().out
 

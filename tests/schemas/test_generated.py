@@ -208,6 +208,24 @@ EXAMPLES["policy"] = {
 }
 
 
+EXAMPLES["verdict"] = {
+    "review_id": "r-2-00000000000000000000000000000000",
+    "verdict": "approve",
+    "action_digest": "sha256:00",
+    "by": "ana",
+    "at_ms": 0,
+    "note": "as agreed",
+}
+_DONE = {"why": "w", "by": "ana", "at_ms": 0}
+EXAMPLES["halt"] = {"halted": True, **_DONE}
+EXAMPLES["recall"] = {**_DONE}
+EXAMPLES["heartbeat"] = {"worker": "w", "role": "executor", "at_ms": 0, "every_ms": 5000, "policies_offset": 3}
+_VERSION = {"workflow": "billing", "version": 3, **_DONE}
+EXAMPLES["published_policy"] = {**_VERSION, "document": EXAMPLES["policy"], "digest": "sha256:00"}
+EXAMPLES["current"] = {**_VERSION, "pending": "keep", "before": [{"version": 2, "pending": "invalidate", **_DONE}]}
+EXAMPLES["preapproval"] = {"id": "p-1", "workflow": "billing", "from_ms": 0, "until_ms": 9, **_DONE}
+
+
 PUBLISHED = {"asyncapi.json", *(f"{name}.schema.json" for name in FAMILIES)}
 
 

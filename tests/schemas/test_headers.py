@@ -6,8 +6,8 @@ from cloudevents.core.bindings.kafka import KafkaMessage, from_binary
 from cloudevents.core.formats.json import JSONFormat
 
 from schemas import headers
-from schemas.asyncapi import MESSAGES
 from schemas.generate import asyncapi_document
+from schemas.messages import MESSAGES
 
 CLOUDEVENTS = ["ce_id", "ce_source", "ce_type", "ce_specversion", "ce_subject", "ce_expirytime", "content-type"]
 # as Apache Kafka 4.4 writes them on the dead letters of share groups
