@@ -47,6 +47,10 @@ class ExposureStage:
     async def prepare(self, fetched: Sequence[Fetched]) -> None:
         """Nothing takes time here."""
 
+    def due_ms(self) -> int | None:
+        """Nothing is due that no record asks for."""
+        return None
+
     def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
         """An answer to each demand that is of a limit in force; nothing to the other records."""
         policies = self._in_force.snapshot.by_index

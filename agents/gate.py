@@ -62,6 +62,10 @@ class GateStage:
         if self._pace is not None and (wait_ms := self._pace.wait_ms(clock_ms())) > 0:
             await asyncio.sleep(wait_ms / 1000)
 
+    def due_ms(self) -> int | None:
+        """Nothing is due that no record asks for."""
+        return None
+
     def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
         memory, window = self._memory, self._memory.window
         policies, world = self._in_force.snapshot, self._in_force.world

@@ -18,6 +18,7 @@ from streams.metrics import only_counts
 from streams.reevaluation import (
     FAILED,
     TIMEOUT,
+    Ended,
     Pending,
     Unanswered,
     pending,
@@ -65,7 +66,7 @@ class ReevaluationStage:
         self._evaluators = evaluators
         self._clock_ms = clock_ms
         self._headers = headers
-        self._heard: dict[int, Heard | Refused] = {}  # by offset
+        self._heard: dict[int, Heard | Ended] = {}  # by offset
 
     def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
         """Nothing to remember: a question is known by its offset."""
@@ -81,7 +82,7 @@ class ReevaluationStage:
         for batch in fetched:
             for index, offset in enumerate(batch.offsets):
                 found = pending(batch, index, self._in_force.snapshot.by_workflow, self._clock_ms())
-                if isinstance(found, Refused):
+                if isinstance(found, Ended):
                     self._heard[offset] = found
                 else:
                     waiting.append(self._ask(found))
@@ -104,6 +105,10 @@ class ReevaluationStage:
             said = why
         return Heard(asked, said, context.version if context else None)
 
+    def due_ms(self) -> int | None:
+        """Nothing is due that no record asks for."""
+        return None
+
     def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
         """A successor or an exception for each request, in order."""
         records: list[Sent] = []
@@ -113,9 +118,9 @@ class ReevaluationStage:
         for batch in fetched:
             for index, offset in enumerate(batch.offsets):
                 made = self._answer(self._heard[offset], now_ms)
-                if isinstance(made, Refused):
+                if isinstance(made, Ended):
                     sent, workflow = sent_exception(batch, index, made, policies, now_ms, self._headers)
-                    counts[workflow, sent.output, made.reason] += 1
+                    counts[workflow, sent.output, made.why.reason] += 1
                 else:
                     sent = sent_successor(*made, self._headers)
                     counts[made[1].workflow, sent.output, made[1].cause] += 1
@@ -124,13 +129,13 @@ class ReevaluationStage:
                 records.append(sent)
         return Batch(records, {}, earliest_ms, only_counts(counts))
 
-    def _answer(self, heard: Heard | Refused, now_ms: int) -> tuple[Pending, Successor] | Refused:
-        if isinstance(heard, Refused):
+    def _answer(self, heard: Heard | Ended, now_ms: int) -> tuple[Pending, Successor] | Ended:
+        if isinstance(heard, Ended):
             return heard
         if isinstance(heard.said, Unanswered):
-            return Refused(TIMEOUT if heard.said.late else FAILED, str(heard.said))
+            return heard.asked.ended(Refused(TIMEOUT if heard.said.late else FAILED, str(heard.said)))
         made = successor(heard.asked, heard.said, heard.context_version, now_ms)
-        return made if isinstance(made, Refused) else (heard.asked, made)
+        return heard.asked.ended(made) if isinstance(made, Refused) else (heard.asked, made)
 
 
 def role(

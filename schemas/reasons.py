@@ -6,9 +6,11 @@ Codes may be added within a family at any time, never removed or changed in mean
 from __future__ import annotations
 
 WITHIN_BOUNDS = "within_bounds"
+APPROVED = "approved"
 
 COMMAND_REASONS: dict[str, str] = {
     WITHIN_BOUNDS: "fresh, and inside the limits of the rule that decided",
+    APPROVED: "fresh, and approved by as many persons as the policy asks for",
 }
 
 REVIEW_REASONS: dict[str, str] = {

@@ -44,6 +44,8 @@ class Review(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     context_version_seen: Version | None = None
     escalated: bool = False
     approvals: list[str] = []  # who has approved it so far
+    final_deadline_ms: TimeMs | None = None  # of all attempts; `deadline_ms` may be earlier
+    proposer: str | None = None  # who may not approve it; also where only the CloudEvent named it
     clock_adjusted: list[str] = []
     time_source: Literal["broker", "producer"] = "broker"
     exposure_seen: dict[str, ExposureSeen] | None = None  # by the limit's name, where one was looked at

@@ -13,7 +13,7 @@ from schemas.lease import Demand, ExposureSeen
 from streams.admission import Learnt
 from streams.metrics import Observed
 
-Input = Literal["decisions", "successors", "reevaluations", "workers"]
+Input = Literal["decisions", "successors", "reevaluations", "reviews", "verdicts", "workers"]
 Output = Literal["commands", "reviews", "exceptions", "reevaluations", "successors", "rejections", "workers"]
 Headers = tuple[tuple[str, bytes], ...]
 OUTPUTS: tuple[Output, ...] = get_args(Output)

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from schemas.decision import Successor
+from schemas.decision import Decision, Successor
 from streams.batch import Refused, Row
 from streams.context import NO_CONTEXT, Contexts
 from streams.policy import Policy
@@ -87,12 +87,25 @@ def _rests_on_the_present(row: Row, policy: Policy, contexts: Contexts, now_ms: 
         return
     if decision.context_version is None:
         row.review_reasons = ["field_missing"]  # it does not say what it rests on, and nothing is guessed
-    elif present is None:
-        _settle(row, policy, Refused("stale.context", "there is no context of this entity"), now_ms)
-    elif decision.context_version < present and contexts.changed(decision.entity, decision.context_version, fields):
+    elif (moved := context_moved(decision, fields, contexts)) is not None:
+        _settle(row, policy, moved, now_ms)
+
+
+def context_moved(decision: Decision, fields: frozenset[str], contexts: Contexts) -> Refused | None:
+    """Why the context that the decision names is not the present one any more, in one of `fields` (empty: in any).
+
+    None where it is, and where the decision names none.
+    """
+    rests_on, present = decision.context_version, contexts.version(decision.entity)
+    if rests_on is None:
+        return None
+    if present is None:
+        return Refused("stale.context", "there is no context of this entity")
+    if rests_on < present and contexts.changed(decision.entity, rests_on, fields):
         what = f"one of {', '.join(sorted(fields))}" if fields else "it"
-        told = f"it rests on version {decision.context_version} of its context; in version {present} {what} has changed"
-        _settle(row, policy, Refused("stale.context", told), now_ms)
+        told = f"it rests on version {rests_on} of its context; in version {present} {what} has changed"
+        return Refused("stale.context", told)
+    return None
 
 
 def _settle(row: Row, policy: Policy, refused: Refused, earliest_ms: int) -> None:

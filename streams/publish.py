@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import lru_cache
 from hashlib import sha256
 
 import msgspec
@@ -11,6 +12,7 @@ from schemas.common import RAW_BYTES_MAX, Source, Stages
 from schemas.decision import Decision, Successor
 from schemas.exception import ExceptionRecord
 from schemas.identifiers import action_digest, command_id, exception_id, request_id, review_id
+from schemas.policy import Duration
 from schemas.reasons import WITHIN_BOUNDS
 from schemas.reevaluation import Attempt, Reevaluation
 from schemas.review import Review
@@ -19,6 +21,7 @@ from streams.command_text import command_text
 from streams.freshness import STALE
 from streams.headers import HeaderSettings, dead_letter, headers_of
 from streams.policy import Policy
+from streams.terms import duration_ms
 
 _NULL = msgspec.Raw(b"null")
 _encode = msgspec.json.Encoder().encode
@@ -50,6 +53,9 @@ def _review(row: Row, policy: Policy, gated_at_ms: int) -> Review:
     fresh_until_ms = 0 if row.review_reasons == [*STALE] else row.ends_ms
     # an approval that comes later than the attempt's own deadline is asked about again, where somebody can be asked
     deadline_ms = row.ends_ms if policy.evaluator is None else row.final_deadline_ms
+    terms = policy.document.review
+    if (sla_ms := _sla_ms(terms.sla)) is not None:
+        deadline_ms = min(deadline_ms, gated_at_ms + sla_ms)
     return Review(
         review_id=review_id(row.fetched.topic, row.fetched.partition, row.offset),
         kind="disposition",
@@ -57,14 +63,14 @@ def _review(row: Row, policy: Policy, gated_at_ms: int) -> Review:
         workflow=decision.workflow,
         entity=decision.entity,
         reasons=row.review_reasons,
-        queue=decision.workflow,
-        quorum=1,
+        queue=terms.queue or decision.workflow,
+        quorum=terms.quorum,
         action_digest=action_digest(bytes(decision.action)),
         gated_at_ms=gated_at_ms,
         fresh_until_ms=fresh_until_ms,
         escalate_at_ms=gated_at_ms + (deadline_ms - gated_at_ms) // 2,
         deadline_ms=deadline_ms,
-        on_timeout="reject",
+        on_timeout=terms.on_timeout,
         policy=policy.name,
         rule=row.rule,
         age_ms=row.age_ms,
@@ -77,7 +83,14 @@ def _review(row: Row, policy: Policy, gated_at_ms: int) -> Review:
         clock_adjusted=list(row.clock_adjusted),
         time_source="broker" if row.fetched.broker_time else "producer",
         exposure_seen=row.exposure_seen,
+        final_deadline_ms=row.final_deadline_ms,
+        proposer=decision.proposer,
     )
+
+
+@lru_cache(1_024)
+def _sla_ms(sla: Duration | None) -> int | None:
+    return None if sla is None else duration_ms(sla)
 
 
 def _request(row: Row, policy: Policy, gated_at_ms: int) -> Reevaluation:

@@ -20,13 +20,13 @@ from typing import Literal, Protocol
 import structlog
 from aiokafka import TopicPartition
 
-from streams.batch import OUTPUTS
 from streams.errors import PromiseBroken
 from streams.runtime.delivered import Delivered
 from streams.runtime.failpoints import reach
 from streams.runtime.lookup import Lookup
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
+from streams.runtime.outgoing import OFFSETS, outgoing
 from streams.runtime.preparing import bounded, prepared
 from streams.runtime.settings import (
     BATCH_BYTES_MAX,
@@ -38,13 +38,10 @@ from streams.runtime.settings import (
     Worker,
 )
 from streams.runtime.stage import Stage
-from streams.runtime.transactions import Denied, Failed, Fenced, Late, Outgoing, Transactions
+from streams.runtime.timers import arrives_or_due, is_due
+from streams.runtime.transactions import Denied, Failed, Fenced, Late, Transactions
 
 log = structlog.get_logger()
-
-# What was read last, also in the changelog: a group that was empty for a week loses its offsets, and another group on
-# the same topics has none. Neither may decide again what has been decided.
-_OFFSETS = "offsets/"
 
 State = Literal["hand-over", "open", "closed"]
 
@@ -92,7 +89,6 @@ class Lane:
         self._finishing = False
         self._told: tuple[str, str] | None = None  # what was logged last of what is waited for
         self._failures = 0  # hand-overs in a row that opened the lane, and then nothing was committed
-        self._outputs = {output: worker.kafka.topic(output) for output in OUTPUTS}
 
     # what the fetcher and the agent see
 
@@ -213,7 +209,7 @@ class Lane:
         stage = role.new_stage(self.number)
         try:
             for name, partition in zip(role.inputs, self.partitions, strict=True):
-                if partition not in committed and (kept := changelog.get(_OFFSETS + name)) is not None:
+                if partition not in committed and (kept := changelog.get(OFFSETS + name)) is not None:
                     committed[partition] = int(kept)
             stage.restore(changelog, self._clock_ms())
         except ValueError as error:
@@ -236,13 +232,13 @@ class Lane:
 
     async def _work(self, transactions: Transactions, stage: Stage) -> None:
         while True:
-            while not self._pending and not self._astray and not self._finishing:
+            while not (self._pending or self._astray or self._finishing or is_due(stage, self._clock_ms())):
                 self._arrived.clear()
-                await self._arrived.wait()
+                await arrives_or_due(self._arrived, stage, self._clock_ms)
             if self._finishing:
                 return
             await self._find_back()
-            if self._pending:
+            if self._pending or is_due(stage, self._clock_ms()):
                 await self._transact(transactions, stage, self._take())
                 self.progress += 1
                 self._failures = 0
@@ -254,7 +250,7 @@ class Lane:
             await self._seeker.seek_to(partition, self._expected[partition])
 
     def _take(self) -> list[Delivered]:
-        """All that waits, up to the size of a transaction; at least one batch."""
+        """All that waits, up to the size of a transaction; at least one batch, if there is one."""
         was_full = self._full
         taken: list[Delivered] = []
         records = size_bytes = 0
@@ -273,7 +269,7 @@ class Lane:
     async def _transact(self, transactions: Transactions, stage: Stage, taken: Sequence[Delivered]) -> None:
         for delivered in taken:
             delivered.must_follow()
-        self._taken_ms = min(delivered.came_ms for delivered in taken)
+        self._taken_ms = min((delivered.came_ms for delivered in taken), default=self._clock_ms())
         fetched = [delivered.fetched for delivered in taken]
         await prepared(stage, fetched, self._goes_on)
         started_s = time.perf_counter()
@@ -283,21 +279,19 @@ class Lane:
         offsets = {
             TopicPartition(delivered.fetched.topic, delivered.fetched.partition): delivered.next for delivered in taken
         }
-        changelog = dict(batch.changelog)
-        changelog |= {_OFFSETS + one.fetched.input: b"%d" % one.next for one in taken}
-        records = [Outgoing(self._outputs[sent.output], sent.key, sent.value, sent.headers) for sent in batch.records]
-        state, mine = self._worker.kafka.topic("state"), f"{self._worker.role.name}/{self.number}/"
-        records += [Outgoing(state, (mine + slot).encode(), value) for slot, value in changelog.items()]
+        records = outgoing(self._worker, self.number, batch, {one.fetched.input: one.next for one in taken})
         deadline_ms = batch.earliest_deadline_ms
         try:
-            await transactions.commit(
-                records, offsets, lambda: deadline_ms is not None and self._clock_ms() >= deadline_ms
-            )
+            if records:
+                await transactions.commit(
+                    records, offsets, lambda: deadline_ms is not None and self._clock_ms() >= deadline_ms
+                )
         except (Late, Fenced, Failed, Denied) as error:
             self._meter.ended(type(error).__name__.lower())
             raise
         finally:
             self.deciding = False
         spent_s = (decided_s - started_s, time.perf_counter() - decided_s)
-        self._meter.committed(fetched, batch, *spent_s, now_s=self._clock_ms() / 1000)
+        if records:
+            self._meter.committed(fetched, batch, *spent_s, now_s=self._clock_ms() / 1000, number=self.number)
         self._taken_ms = None

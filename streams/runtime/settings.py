@@ -29,6 +29,7 @@ FAILURES_MAX = 5  # transactions that failed in a row while the broker answers: 
 STUCK_S = 30  # no progress for so long, and no named dependency to wait for: the process ends
 JOIN_S = 90  # the same for getting partitions at all
 
+LOOK_S = 0.25  # between two looks whether something is due that no record asks for
 BATCH_RECORDS_MAX = 2_000  # of one transaction; more costs latency and gains nothing
 BATCH_BYTES_MAX = 16 * 1024 * 1024  # of its inputs, plus one fetch: what a slow broker takes within COMMIT_S
 PENDING_RECORDS_MAX = 8_000  # waiting in one lane; beyond it the partition is not fetched

@@ -22,7 +22,7 @@ class Batch(NamedTuple):
     """What one transaction will hold, beside the offsets."""
 
     records: Sequence[Sent]
-    changelog: Mapping[str, bytes]  # `<store>/<slot>` -> value
+    changelog: Mapping[str, bytes | None]  # `<store>/<slot>` -> value; None takes the slot away
     earliest_deadline_ms: int | None  # past it the batch has to be decided again
     observed: Observed | None = None  # for the metrics, like `fill`
     fill: Fill | None = None
@@ -45,6 +45,12 @@ class Stage(Protocol):
         """Does what takes time before a batch can be decided: asks evaluators, keeps to a pace. No transaction is open.
 
         Bounded by itself; cancelled when the partition is taken away.
+        """
+
+    def due_ms(self) -> int | None:
+        """When, by the clock, `decide` is to be called even if nothing comes (with no records); None: it need not be.
+
+        Asked every `LOOK_S` where it is not None. A call must move it.
         """
 
     def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:

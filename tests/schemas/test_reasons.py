@@ -30,7 +30,7 @@ def test_the_exception_reasons_are_those_of_the_contract() -> None:
 
 def test_the_review_and_command_reasons_are_those_of_the_contract() -> None:
     assert set(REVIEW_REASONS) == REVIEWS
-    assert set(COMMAND_REASONS) == {"within_bounds"}
+    assert set(COMMAND_REASONS) == {"within_bounds", "approved"}
 
 
 def test_each_reason_is_documented() -> None:

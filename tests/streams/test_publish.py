@@ -78,6 +78,7 @@ def test_a_review_has_every_field_of_the_contract() -> None:
         "fresh_until_ms": deadline_ms,
         "escalate_at_ms": NOW_MS + (deadline_ms - NOW_MS) // 2,
         "deadline_ms": deadline_ms,
+        "final_deadline_ms": deadline_ms,
         "on_timeout": "reject",
         "policy": "billing@3",
         "rule": "small-and-sure",

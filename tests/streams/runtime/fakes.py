@@ -44,6 +44,9 @@ class EchoStage:
     def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
         self._world.did("restore", dict(changelog))
 
+    def due_ms(self) -> int | None:
+        return self._world.due_ms
+
     def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
         values = [value or b"" for batch in fetched for value in batch.values]
         self._world.did("decide", values, now_ms)
@@ -59,6 +62,7 @@ class World:
         self.done: list[tuple[Any, ...]] = []
         self.now_ms = 1_000
         self.deadline_ms: int | None = None
+        self.due_ms: int | None = None
         self.committed = {DECISIONS: 5}
         self.beginnings = {SUCCESSORS: 2}
         self.changelog: dict[str, bytes] = {"window/1": b"w"}
