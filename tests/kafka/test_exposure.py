@@ -46,7 +46,7 @@ boundary:
 
 def limited(bootstrap: str, prefix: str, folder: Path, role: str) -> Child:
     arguments = [role, f"--bootstrap={bootstrap}", f"--prefix={prefix}", f"--group={prefix}{role}"]
-    module = [sys.executable, "-m", "tests.kafka.limited_worker"]
+    module = [sys.executable, "-m", "agents.worker"]
     return Child([*module, *arguments, f"--data={folder / role}"], folder / f"{role}.log")
 
 
