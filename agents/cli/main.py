@@ -24,6 +24,11 @@ COMMANDS: Commands = {
     "resume": ("agents.cli.halt", "resume", "End a halt, with the reason."),
     "recall": ("agents.cli.halt", "recall", "Take back one command that was not started."),
     "send": ("agents.cli.send", "send", "Send decisions by hand, from a file or stdin."),
+    "reviews": (
+        "agents.cli.reviews",
+        "reviews",
+        "What waits for a person: list, show, approve, reject, modify, watch.",
+    ),
     "tail": ("agents.cli.tail", "tail", "Look at a topic, record by record."),
     "latency": ("agents.cli.latency", "latency", "How old decisions are, stage by stage, against their budgets."),
     "budget": ("agents.cli.budget", "budget", "Replay recorded traffic under other budgets, and choose one."),

@@ -5,8 +5,6 @@ Every writer of an older program knows less than the tables hold, so a store tha
 
 from __future__ import annotations
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, inspect, text
 
 from streams.errors import ConfigurationError
@@ -32,6 +30,10 @@ def migrate(connection: Connection) -> None:
             f"the store has version {found} of its tables and this program knows up to {VERSIONS[-1]}: a newer "
             "sluicegate made it; use that one, or another store"
         )
+    # most commands find the tables as they want them, and do without a quarter of a second of imports
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", "streams.runtime.store:migrations")
     config.attributes["connection"] = connection

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import Connection, Select, Table, and_, case, delete, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, RowMapping, Select, Table, and_, case, delete, insert, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from streams.errors import ConfigurationError
@@ -128,7 +128,7 @@ class ReviewStore:
             rows = connection.execute(
                 found.order_by(REVIEWS.c.state.desc(), REVIEWS.c.deadline_ms, REVIEWS.c.review_id)
             ).mappings()
-            kept = [dict(row) for row in rows]
+            kept = [_plain(row) for row in rows]
         if wanted.answerable_by is not None:
             kept = [row for row in kept if wanted.answerable_by not in _names(row["approved_by"])]
         return kept[: wanted.limit], len(kept)
@@ -138,23 +138,23 @@ class ReviewStore:
         with reading(self._engine, self._url) as connection:
             exact = connection.execute(select(REVIEWS).where(REVIEWS.c.review_id == beginning)).mappings().all()
             if exact:
-                return [dict(row) for row in exact]
+                return [_plain(row) for row in exact]
             like = REVIEWS.c.review_id.startswith(beginning, autoescape=True)
-            return [dict(row) for row in connection.execute(select(REVIEWS).where(like).limit(limit)).mappings()]
+            return [_plain(row) for row in connection.execute(select(REVIEWS).where(like).limit(limit)).mappings()]
 
     def verdicts(self, review_id: str) -> list[Row]:
         """What was said about a review, in the order in which it came."""
         wanted = select(VERDICTS).where(VERDICTS.c.review_id == review_id)
         with reading(self._engine, self._url) as connection:
             rows = connection.execute(wanted.order_by(VERDICTS.c.at_ms, VERDICTS.c.number, VERDICTS.c.position))
-            return [dict(row) for row in rows.mappings()]
+            return [_plain(row) for row in rows.mappings()]
 
     def verdict(self, number: int, position: int) -> Row | None:
         """The verdict at this place of `verdicts`."""
         wanted = select(VERDICTS).where(VERDICTS.c.number == number, VERDICTS.c.position == position)
         with reading(self._engine, self._url) as connection:
             found = connection.execute(wanted).mappings().first()
-        return dict(found) if found is not None else None
+        return _plain(found) if found is not None else None
 
     def facts(self, review_id: str) -> list[Fact]:
         """Everything the topics said about a review, in the order in which the broker stored it."""
@@ -234,6 +234,11 @@ def _reviews_of(connection: Connection, verdicts: Sequence[tuple[int, int]]) -> 
 
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     return (items[start : start + IDS_A_STATEMENT] for start in range(0, len(items), IDS_A_STATEMENT))
+
+
+def _plain(row: RowMapping) -> Row:
+    """With names that are plain strings: SQLAlchemy's are a kind of their own, which JSON encoders refuse."""
+    return {str(name): told for name, told in row.items()}
 
 
 def _record(fact: Fact) -> Row:

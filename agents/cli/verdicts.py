@@ -1,0 +1,205 @@
+"""`sluicegate reviews approve | reject | modify`: a signed verdict, and what was made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import msgspec
+
+from agents.cli.desk import Desk, caught_up, desk_options, now_ms, run
+from agents.cli.options import F
+from agents.desk.answer import Answered, action_of, answerable, heard, named, say
+from agents.desk.keys import Key, key_of
+from agents.desk.view import clock, value
+from schemas.identifiers import action_digest
+from schemas.verdict import NO_ACTION, Verdict
+from streams.errors import CheckFailed, ConfigurationError
+
+WAIT_S = 10.0
+KEYS = (
+    "The key is a line <key-id>:<secret> in a file (--key-file, SLUICEGATE_KEY_FILE) or in SLUICEGATE_VERDICT_KEY. "
+    "The exit code is 0 when the verdict is accepted; 1 when it is refused, leads to nothing that may be done, or is "
+    "not answered in time."
+)
+
+
+@dataclass(frozen=True)
+class Saying:
+    """Who says it, with which key, of which action (the beginning of its digest), how long an answer is waited for."""
+
+    by: str
+    key: Key
+    note: str | None
+    digest: str | None
+    wait_s: float
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What `modify` puts in the action's place; what is None stays as the decision has it."""
+
+    action: msgspec.Raw
+    value_minor: int | None = None
+    currency: str | None = None
+    observed_at_ms: int | None = None
+    context_version: int | None = None
+
+
+def saying_options(command: F) -> F:
+    options = [
+        click.argument("review_id", metavar="ID"),
+        click.option("--by", required=True, envvar="SLUICEGATE_REVIEWER", show_envvar=True, help="Who says it."),
+        click.option("--note", help="Why, for whoever asks later."),
+        click.option(
+            "--key-file",
+            type=click.Path(path_type=Path),
+            envvar="SLUICEGATE_KEY_FILE",
+            show_envvar=True,
+            help="A file of lines <key-id>:<secret>.",
+        ),
+        click.option("--key-id", metavar="ID", help="Which of several keys signs."),
+        click.option(
+            "--digest", metavar="sha256:...", help="The action that you looked at; refused if it was modified since."
+        ),
+        click.option(
+            "--wait",
+            "wait_s",
+            type=click.FloatRange(0, 3600),
+            default=WAIT_S,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long an answer is waited for; 0: not at all.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return desk_options(command)
+
+
+@click.command(
+    epilog="Examples:\n\n"
+    "\b\n"
+    "  sluicegate reviews approve r-2-3fa9c1d0 --by ana --key-file ~/.sluicegate-key\n"
+    "  sluicegate reviews approve r-2-3fa9c1d0 --by ana --digest sha256:77ab01cd --note 'called the customer'\n\n"
+    + KEYS
+)
+@saying_options
+def approve(
+    review_id: str,
+    by: str,
+    note: str | None,
+    key_file: Path | None,
+    key_id: str | None,
+    digest: str | None,
+    wait_s: float,
+    bootstrap: str,
+    prefix: str,
+    store: str | None,
+) -> None:
+    """Approve the action under review, as it stands now; checked again before it becomes a command."""
+    saying = Saying(by, key_of(key_file, key_id), note, digest, wait_s)
+    run(lambda: answered(Desk(bootstrap, prefix, store), review_id, "approve", saying, None))
+
+
+@click.command(
+    epilog="Examples:\n\n"
+    "\b\n"
+    "  sluicegate reviews reject r-2-3fa9c1d0 --by ana --key-file ~/.sluicegate-key --note 'not our customer'\n\n"
+    + KEYS
+)
+@saying_options
+def reject(
+    review_id: str,
+    by: str,
+    note: str | None,
+    key_file: Path | None,
+    key_id: str | None,
+    digest: str | None,
+    wait_s: float,
+    bootstrap: str,
+    prefix: str,
+    store: str | None,
+) -> None:
+    """Reject it: it ends as the exception review.rejected, and nothing is done."""
+    saying = Saying(by, key_of(key_file, key_id), note, digest, wait_s)
+    run(lambda: answered(Desk(bootstrap, prefix, store), review_id, "reject", saying, None))
+
+
+@click.command(
+    epilog="Examples:\n\n"
+    "\b\n"
+    "  sluicegate reviews modify r-2-3fa9c1d0 --by ana --action smaller.json --value-minor 9900 --currency USD\n"
+    "  sluicegate reviews modify r-2-3fa9c1d0 --by ana --action anew.json --observed-at-ms 1764000700000\n\n"
+    "FILE (- is stdin) holds the new action, JSON, byte for byte. A decision that is stale already needs a new "
+    "observation with it. A modification is the approval of what it proposes: where two must approve, another person "
+    "approves the new action. " + KEYS
+)
+@saying_options
+@click.option("--action", "action_file", type=click.File("rb"), required=True, metavar="FILE", help="The new action.")
+@click.option("--value-minor", type=int, metavar="N", help="Its value in the currency's minor unit.")
+@click.option("--currency", metavar="ISO", help="The currency of the value.")
+@click.option(
+    "--observed-at-ms", type=int, metavar="MS", help="When what it rests on was observed, epoch milliseconds."
+)
+@click.option("--context-version", type=int, metavar="N", help="The version of the context that it rests on.")
+def modify(
+    review_id: str,
+    by: str,
+    note: str | None,
+    key_file: Path | None,
+    key_id: str | None,
+    digest: str | None,
+    wait_s: float,
+    bootstrap: str,
+    prefix: str,
+    store: str | None,
+    action_file: click.utils.LazyFile,
+    value_minor: int | None,
+    currency: str | None,
+    observed_at_ms: int | None,
+    context_version: int | None,
+) -> None:
+    """Put another action in its place and approve that; it is checked against the boundary again."""
+    if value_minor is not None and currency is None:
+        raise click.UsageError("--value-minor needs its --currency")
+    action = action_of(action_file.read(), action_file.name)
+    proposal = Proposal(action, value_minor, currency, observed_at_ms, context_version)
+    saying = Saying(by, key_of(key_file, key_id), note, digest, wait_s)
+    run(lambda: answered(Desk(bootstrap, prefix, store), review_id, "modify", saying, proposal))
+
+
+async def answered(desk: Desk, review_id: str, word: str, saying: Saying, proposal: Proposal | None) -> None:
+    """Says the verdict and tells in one line what was made of it. Raises CheckFailed unless it is accepted."""
+    async with caught_up(desk) as follower:
+        row = named(follower.store, review_id)
+        review = answerable(row, saying.digest)
+        verdict = _verdict(review.review_id, review.action_digest, word, saying, proposal)
+        new = f" -> {action_digest(bytes(proposal.action))[:23]}…" if proposal else ""
+        shown = f", {value(row)}" if value(row) else ""
+        click.echo(
+            f"{word} {review.review_id} as {saying.by}: {row['workflow']} for {row['entity']}{shown}, "
+            f"{review.action_digest[:23]}…{new}, until {clock(review.deadline_ms)}",
+            err=True,
+        )
+        place = await say(desk.bootstrap, desk.prefix, review, verdict, saying.key)
+        if saying.wait_s == 0:
+            result = Answered(True, f"written to verdicts/{place[0]} at offset {place[1]}; nobody was waited for")
+        else:
+            result = await heard(follower, place, verdict, saying.wait_s)
+    if not result.accepted:
+        raise CheckFailed(result.line)
+    click.echo(result.line)
+
+
+def _verdict(review_id: str, digest: str, word: str, saying: Saying, proposal: Proposal | None) -> Verdict:
+    proposed = proposal or Proposal(msgspec.Raw(NO_ACTION))
+    fields = {"review_id": review_id, "verdict": word, "action_digest": digest, "by": saying.by, "at_ms": now_ms()}
+    more = {name: getattr(proposed, name) for name in ("value_minor", "currency", "observed_at_ms", "context_version")}
+    given = {name: told for name, told in {**fields, **more, "note": saying.note}.items() if told is not None}
+    try:
+        # checked as whoever reads it will check it
+        return msgspec.convert({**given, "action": proposed.action}, Verdict)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"this is no verdict: {error}") from error
