@@ -6,10 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agents import exposure, gate, reevaluation
+from agents import exposure, gate, reevaluation, reviews
 from streams.errors import ConfigurationError
 from streams.headers import HeaderSettings
 from streams.path import Snapshot
+from streams.review_keys import NO_KEYS
+from streams.runtime import verdict_keys
 from streams.runtime.evaluators import Evaluators
 from streams.runtime.in_force import InForce
 from streams.runtime.leases import Leases
@@ -70,6 +72,12 @@ def _reevaluation(given: Given) -> Assembled:
     return Assembled(role, in_force, check=check, close=evaluators.close)
 
 
+def _reviews(given: Given) -> Assembled:
+    in_force = given.in_force(reviews.needs)
+    keys = NO_KEYS if given.verdict_keys is None else verdict_keys.read(given.verdict_keys)
+    return Assembled(reviews.role(given.group, in_force, clock_ms, keys, given.headers), in_force)
+
+
 def _exposure(given: Given) -> Assembled:
     in_force = given.in_force(lambda policies: Needs(None))
     return Assembled(exposure.role(given.group, in_force, given.partitions), in_force)
@@ -78,5 +86,6 @@ def _exposure(given: Given) -> Assembled:
 ROLES: Mapping[str, Callable[[Given], Assembled]] = {
     gate.NAME: _gate,
     reevaluation.NAME: _reevaluation,
+    reviews.NAME: _reviews,
     exposure.NAME: _exposure,
 }

@@ -16,13 +16,14 @@ from agents.supervisor import Child, supervise
 from streams.errors import ConfigurationError
 from streams.path import Snapshot
 from streams.runtime import logs, policies, topics
+from streams.runtime import verdict_keys as keys
 from streams.runtime.metrics_board import Board
 from streams.runtime.metrics_http import Exporter, Watched
 from streams.runtime.policies_topic import seeded
 from streams.runtime.settings import Kafka
 from streams.window import IDS_MAX
 
-ROLES = ("gate", "reevaluation", "exposure")
+ROLES = ("gate", "reevaluation", "reviews", "exposure")
 ALL = "all"
 METRICS_PORT = 9464  # where exporters of applications are looked for
 
@@ -50,8 +51,8 @@ owner of the partition does: kill it as you like, nothing is lost and nothing is
     "--roles",
     default=ALL,
     show_default=True,
-    help="What this worker does, separated by commas: gate; reevaluation (asks the evaluators); exposure (leases out "
-    "what limits leave); or all. Each is a process of its own.",
+    help="What this worker does, separated by commas: gate; reevaluation (asks the evaluators); reviews (answers "
+    "people's verdicts); exposure (leases out what limits leave); or all. Each is a process of its own.",
 )
 @click.option(
     "--policies",
@@ -59,6 +60,14 @@ owner of the partition does: kill it as you like, nothing is lost and nothing is
     type=click.Path(path_type=Path),
     help="A folder with one YAML policy per workflow, published if no policy is in force yet; afterwards policies are "
     "changed with `sluicegate policy apply`.",
+)
+@click.option(
+    "--verdict-keys",
+    envvar="SLUICEGATE_VERDICT_KEYS_FILE",
+    type=click.Path(path_type=Path),
+    show_envvar=True,
+    help="A YAML file that says which keys may sign verdicts, for whom and in which roles. Without it nobody's verdict "
+    "counts, and reviews end at their deadline.",
 )
 @click.option("--group", help="The consumer group, used as given, with one role.  [default: <prefix><role>]")
 @click.option(
@@ -120,6 +129,7 @@ def worker(
     prefix: str,
     roles: str,
     folder: Path | None,
+    verdict_keys: Path | None,
     group: str | None,
     data: Path | None,
     window_ids: int,
@@ -133,6 +143,8 @@ def worker(
     # what would refuse every child's start is said once, here
     seed = None if folder is None else policies.load(folder)
     wanted = _roles(roles, group)
+    if verdict_keys is not None:
+        keys.read(verdict_keys)
     watched = [Watched(role, Board.make()) for role in wanted]
     with Exporter(metrics_host, metrics_port, watched) if metrics_port else nullcontext():
         quiet_client_logs()
@@ -153,6 +165,7 @@ def worker(
                         f"--window-ids={window_ids}",
                         f"--log-format={log_format}",
                         *([] if cloudevents else ["--no-cloudevents"]),
+                        *([] if verdict_keys is None else [f"--verdict-keys={verdict_keys}"]),
                         *([] if capacity is None else [f"--capacity={capacity}"]),
                     ],
                     {},
