@@ -10,9 +10,9 @@ from typing import Any
 from rich.table import Table
 
 from agents.budget.advice import Advice, Wish
-from agents.budget.read import told
 from agents.budget.recording import Recording
 from agents.readable import duration, money
+from agents.recorded.topics import told
 from streams.budget import Replayed, State, binned_loss
 
 NAMES = {

@@ -18,12 +18,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from agents.budget import picture, report
 from agents.budget.advice import Wish, advise
-from agents.budget.read import Scope, recorded, told
+from agents.budget.read import Scope, recorded
 from agents.budget.recording import Recording
 from agents.budget.replay import Replay
 from agents.cli.client import quiet_client_logs
 from agents.cli.options import bootstrap_option, interactive, output_option, prefix_option
 from agents.cli.try_ import Moment
+from agents.recorded.topics import told
 from schemas.topics import RETENTION_MS
 from streams.budget import Replayed, grid
 from streams.errors import ConfigurationError
