@@ -39,13 +39,15 @@ class Fault(NamedTuple):
 
 
 def read_folder(folder: Path) -> tuple[list[Policy], list[Fault]]:
-    """Every policy in the folder that is right, in the order of the file names, and every fault.
+    """Every policy in the folder that is right, in the order of the file names, and every fault; or of one file.
 
     Raises ConfigurationError when there is no such folder or no document in it.
     """
-    if not folder.is_dir():
+    if not folder.is_dir() and not folder.is_file():
         raise ConfigurationError(f"{folder} is not a folder; policies are YAML files in one, one per workflow")
-    files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    files = [folder]
+    if folder.is_dir():
+        files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
     if not files:
         raise ConfigurationError(f"{folder} holds no policy: expected at least one .yaml file, one per workflow")
     policies: list[Policy] = []

@@ -8,6 +8,7 @@ import pytest
 
 from streams.errors import ConfigurationError
 from streams.runtime.policies import Fault, load, read_folder
+from tests.kafka.harness import write_policies
 
 RIGHT = """
 workflow: billing
@@ -290,3 +291,9 @@ def test_no_folder_and_an_empty_one_are_refused(tmp_path: Path) -> None:
         read_folder(tmp_path / "nowhere")
     with pytest.raises(ConfigurationError, match="holds no policy: expected at least one"):
         read_folder(tmp_path)
+
+
+def test_one_file_is_read_alone(tmp_path: Path) -> None:
+    folder = write_policies(tmp_path)
+    (folder / "other.yaml").write_text("nonsense")
+    assert [policy.name for policy in load(folder / "billing.yaml").by_index] == ["billing@3"]
