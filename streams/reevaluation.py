@@ -1,17 +1,19 @@
 """Re-evaluation: a stale decision becomes a question, and the answer a successor; or an exception that says why not.
 
-    request (a record on `reevaluations`)  -> Pending, or Ended
+    record on `reevaluations`              -> Pending, or Ended
     Pending and the present context        -> the question's bytes
     Pending and what the evaluator said    -> Sent: a successor, or an exception of the family `reevaluation`
 
-Whatever an evaluator says that is not a decision of this question becomes a record with a reason, never a command.
+Whatever an evaluator says that is not a decision of this question becomes a record with a reason, never a command; and
+so does a record that is no request: somebody else wrote it, and it stops nobody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 import msgspec
 import orjson
@@ -25,6 +27,8 @@ from streams.batch import Fetched, Refused, Sent
 from streams.headers import Came, HeaderSettings, answer_headers, dead_letter_of
 from streams.ingest import refusal
 from streams.policy import Policy
+from streams.publish import cut
+from streams.strict_json import examine
 from streams.superseding import action_type
 
 FAILED, TIMEOUT, EXHAUSTED = "reevaluation.failed", "reevaluation.timeout", "reevaluation.exhausted"
@@ -44,6 +48,20 @@ class Unanswered(Exception):
         self.late = late
 
 
+class Request(NamedTuple):
+    """A request as it was read, and the decision that it is about."""
+
+    record: Reevaluation
+    decision: Decision
+
+
+class Ended(NamedTuple):
+    """A request that gets no successor, and why; `request` is None for a record that is no request."""
+
+    why: Refused
+    request: Request | None
+
+
 @dataclass(frozen=True, slots=True)
 class Pending:
     """A request that can be asked about: by whom, and until when an answer is of use."""
@@ -60,21 +78,55 @@ class Pending:
         """The successor's: what an evaluator that is asked twice can tell it by."""
         return successor_id(self.request.root_id, self.request.attempt + 1)
 
+    def ended(self, why: Refused) -> Ended:
+        return Ended(why, Request(self.request, self.decision))
 
-def pending(fetched: Fetched, index: int, policies: Mapping[str, Policy], now_ms: int) -> Pending | Refused:
-    """The request in a record of `reevaluations`, or why nobody can be asked. Raises ValueError on a foreign record."""
-    value = fetched.values[index]
-    request = _decode_request(value or b"")
-    decision = _decode_decision(bytes(request.decision))
+
+def pending(fetched: Fetched, index: int, policies: Mapping[str, Policy], now_ms: int) -> Pending | Ended:
+    """The request in a record of `reevaluations`, or why nobody can be asked."""
+    found = _read(fetched.values[index])
+    if isinstance(found, Refused):
+        return Ended(found, None)
+    request, decision = found
     policy = policies.get(request.workflow)
     if request.final_deadline_ms <= now_ms:
-        return Refused(TIMEOUT, f"the final deadline passed {now_ms - request.final_deadline_ms} ms ago, unasked")
-    if policy is None or policy.evaluator is None:
-        return Refused(FAILED, f"no policy with an evaluator is in force for the workflow {request.workflow!r}")
-    if request.attempt >= policy.freshness.max_attempts:
-        return Refused(EXHAUSTED, f"attempt {request.attempt} of {policy.freshness.max_attempts} was the last")
-    place = Source(fetched.topic, fetched.partition, fetched.offsets[index])
-    return Pending(place, fetched.keys[index], _came(fetched, index), request, decision, policy)
+        why = Refused(TIMEOUT, f"the final deadline passed {now_ms - request.final_deadline_ms} ms ago, unasked")
+    elif policy is None or policy.evaluator is None:
+        why = Refused(FAILED, f"no policy with an evaluator is in force for the workflow {request.workflow!r}")
+    elif request.attempt >= policy.freshness.max_attempts:
+        why = Refused(EXHAUSTED, f"attempt {request.attempt} of {policy.freshness.max_attempts} was the last")
+    else:
+        place = Source(fetched.topic, fetched.partition, fetched.offsets[index])
+        return Pending(place, fetched.keys[index], _came(fetched, index), request, decision, policy)
+    return Ended(why, found)
+
+
+def _read(value: bytes | None) -> Request | Refused:
+    """What is in a record that anybody may have written."""
+    if not value:
+        return Refused("invalid.empty", "a tombstone: the value is null" if value is None else "the value is empty")
+    try:
+        orjson.loads(value)
+    except ValueError as error:
+        return Refused(*(examine(value) or ("invalid.json", f"the value is not JSON: {error}")))
+    try:
+        request: Reevaluation = _decode_request(value)
+        decision: Decision = _decode_decision(bytes(request.decision))
+    except (ValueError, RecursionError) as error:
+        return Refused("invalid.schema", f"this is no request to ask again: {error}"[:500])
+    found = Request(request, decision)
+    if any(not 0 <= number <= TIME_MS_MAX for number in _numbers(found)):
+        return Refused("invalid.schema", f"this is no request to ask again: a number is outside 0 ... {TIME_MS_MAX}")
+    return found
+
+
+def _numbers(found: Request) -> Iterator[int]:
+    """What msgspec reads in any size and cannot write again."""
+    request = found.record
+    yield from (request.attempt, request.first_observed_at_ms, request.final_deadline_ms, request.gated_at_ms)
+    yield found.decision.observed_at_ms
+    for one in request.attempts:
+        yield from (one.attempt, one.observed_at_ms, one.gated_at_ms)
 
 
 def question(asked: Pending, context: PresentContext | None, deadline_ms: int) -> bytes:
@@ -190,17 +242,18 @@ def sent_successor(asked: Pending, made: Successor, settings: HeaderSettings) ->
 def sent_exception(
     fetched: Fetched,
     index: int,
-    refused: Refused,
+    ended: Ended,
     policies: Mapping[str, Policy],
     now_ms: int,
     settings: HeaderSettings,
 ) -> tuple[Sent, str]:
-    """The ending of the request in this record, a followup with the whole history; and its workflow."""
-    request = _decode_request(fetched.values[index] or b"")
-    decision = _decode_decision(bytes(request.decision))
+    """The ending of the request in this record, a followup with the whole history; and its workflow, or `""`."""
+    if ended.request is None:
+        return _sent_foreign(fetched, index, ended.why, now_ms, settings), ""
+    refused, (request, decision) = ended.why, ended.request
     policy, text = policies.get(request.workflow), bytes(request.decision)
     place, came = Source(fetched.topic, fetched.partition, fetched.offsets[index]), _came(fetched, index)
-    ended = ExceptionRecord(
+    told = ExceptionRecord(
         exception_id=exception_id(place.topic, place.partition, place.offset, refused.reason),
         kind="followup",
         decision_id=request.decision_id,
@@ -230,9 +283,50 @@ def sent_exception(
         source=request.source,
         trace=[*request.attempts],
     )
-    own = answer_headers("exceptions", ended.exception_id, request.entity, None, came, settings)
+    own = answer_headers("exceptions", told.exception_id, request.entity, None, came, settings)
     letter = dead_letter_of(request.source, request.attempt, STAGE, refused, came, settings)
-    return Sent("exceptions", fetched.keys[index], _encode(ended), own + letter), request.workflow
+    return Sent("exceptions", fetched.keys[index], _encode(told), own + letter), request.workflow
+
+
+def _sent_foreign(fetched: Fetched, index: int, refused: Refused, now_ms: int, settings: HeaderSettings) -> Sent:
+    """The ending of a record that is no request: it is its own source, for nobody knows what it descends from."""
+    value, came = fetched.values[index], _came(fetched, index)
+    place = Source(fetched.topic, fetched.partition, fetched.offsets[index])
+    text, coded = (None, None) if value is None else cut(value)
+    told = ExceptionRecord(
+        exception_id=exception_id(place.topic, place.partition, place.offset, refused.reason),
+        kind="followup",
+        decision_id=None,
+        workflow=None,
+        entity=None,
+        reason=refused.reason,
+        stage=STAGE,
+        detail=refused.detail,
+        age_ms=None,
+        budget_ms=None,
+        policy=None,
+        rule=None,
+        attempt=None,
+        first_reason=refused.reason,
+        fingerprint=None,
+        value_minor=None,
+        currency=None,
+        caused_by=place,
+        gated_at_ms=now_ms,
+        deadline_ms=None,
+        final_deadline_ms=None,
+        stages_ms=None,
+        decision=msgspec.Raw(b"null"),
+        raw=text,
+        raw_base64=coded,
+        raw_sha256=sha256(value or b"").hexdigest(),
+        raw_bytes=len(value or b""),
+        source=place,
+        trace=[],
+    )
+    own = answer_headers("exceptions", told.exception_id, None, None, came, settings)
+    letter = dead_letter_of(place, None, STAGE, refused, came, settings)
+    return Sent("exceptions", fetched.keys[index], _encode(told), own + letter)
 
 
 def _came(fetched: Fetched, index: int) -> Came:

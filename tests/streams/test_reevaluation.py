@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -10,10 +12,11 @@ import orjson
 import pytest
 
 from schemas.decision import Successor
+from schemas.exception import ExceptionRecord
 from schemas.reevaluation import PresentContext, Question
 from streams.batch import Fetched, Refused
 from streams.headers import DEFAULTS
-from streams.reevaluation import Pending, pending, question, sent_exception, sent_successor, successor
+from streams.reevaluation import Ended, Pending, pending, question, sent_exception, sent_successor, successor
 from tests.streams.making import NOW_MS, SMALL_AND_SURE, decided, decision, fetched, outcomes, policy
 from tests.streams.making import successor as made_again
 
@@ -143,19 +146,19 @@ def test_nobody_is_asked_in_vain() -> None:
         ({"billing": policy([SMALL_AND_SURE])}, NOW_MS, "reevaluation.failed"),
     ):
         found = pending(requests(), 0, policies, now_ms)
-        assert isinstance(found, Refused)
-        assert found.reason == reason
+        assert isinstance(found, Ended)
+        assert found.why.reason == reason
     first = {"attempt": 1, "observed_at_ms": 1, "gated_at_ms": 2, "reason": "stale.age", "policy": "billing@3"}
     second = made_again(observed_at_ms=OBSERVED_MS, final_deadline_ms=NOW_MS + 9_000, attempts=[first])
     lowered = policy([SMALL_AND_SURE], evaluator=RATER, max_attempts=2)
     found = pending(requests(second, "successors"), 0, {"billing": lowered}, NOW_MS)
-    assert isinstance(found, Refused)
-    assert found.reason == "reevaluation.exhausted"
+    assert isinstance(found, Ended)
+    assert found.why.reason == "reevaluation.exhausted"
 
 
 def test_an_ending_tells_the_whole_history() -> None:
     refused = Refused("reevaluation.failed", "the evaluator is away")
-    sent, workflow = sent_exception(requests(), 0, refused, POLICIES, NOW_MS, DEFAULTS)
+    sent, workflow = sent_exception(requests(), 0, asked().ended(refused), POLICIES, NOW_MS, DEFAULTS)
     record = json.loads(sent.value)
     assert (sent.output, workflow, record["kind"], record["stage"]) == (
         "exceptions",
@@ -169,3 +172,83 @@ def test_an_ending_tells_the_whole_history() -> None:
     assert [one["reason"] for one in record["trace"]] == ["stale.age"]
     assert record["decision"]["id"] == "d-1"
     assert dict(sent.headers)["__dlq.errors.topic"] == b"t.decisions"
+
+
+def changed(**fields: Any) -> bytes:
+    """The request with other fields; `...` takes one away."""
+    whole = {**json.loads(requests().values[0] or b""), **fields}
+    return json.dumps({name: value for name, value in whole.items() if value is not ...}).encode()
+
+
+FOREIGN = [
+    (None, "invalid.empty"),
+    (b"", "invalid.empty"),
+    (b"{", "invalid.json"),
+    (b"garbage", "invalid.json"),
+    (b"\xff\xfe", "invalid.encoding"),
+    (changed(detail="x").replace(b'"x"', b'"\\ud800"'), "invalid.encoding"),
+    (changed(decision={"id": "d"}).replace(b'{"id": "d"}', b'{"id": "\xff"}'), "invalid.encoding"),
+    (b"[" * 100_000 + b"]" * 100_000, "invalid.json"),
+    (b"[]", "invalid.schema"),
+    (b"{}", "invalid.schema"),
+    (json.dumps(decision()).encode(), "invalid.schema"),
+    (changed(decision=None), "invalid.schema"),
+    (changed(decision="d-1"), "invalid.schema"),
+    (changed(decision={"id": "d-1"}), "invalid.schema"),
+    (changed(attempts=[]), "invalid.schema"),
+    (changed(kind="audit_sample"), "invalid.schema"),
+    (changed(final_deadline_ms=10**30), "invalid.schema"),
+    (changed(final_deadline_ms=-1), "invalid.schema"),
+    (changed(attempt=2**70), "invalid.schema"),
+    (changed(decision=decision(observed_at_ms=10**18)), "invalid.schema"),
+]
+
+
+@pytest.mark.parametrize(("value", "reason"), FOREIGN, ids=range(len(FOREIGN)))
+def test_a_record_that_is_no_request_ends_and_names_its_own_place(value: bytes | None, reason: str) -> None:
+    batch = replace(requests(), values=[value], keys=[b"\xff"])
+    ended = pending(batch, 0, POLICIES, NOW_MS)
+    assert isinstance(ended, Ended)
+    assert (ended.why.reason, ended.request) == (reason, None)
+    sent, workflow = sent_exception(batch, 0, ended, POLICIES, NOW_MS, DEFAULTS)
+    assert (sent.output, sent.key, workflow) == ("exceptions", b"\xff", "")
+    told = msgspec.json.decode(sent.value, type=ExceptionRecord)
+    assert (told.kind, told.reason, told.stage, bytes(told.decision)) == ("followup", reason, "reevaluation", b"null")
+    assert told.source == told.caused_by
+    assert (told.source.topic, told.source.partition, told.source.offset) == ("t.reevaluations", 2, 7)
+    assert (told.raw_sha256, told.raw_bytes) == (hashlib.sha256(value or b"").hexdigest(), len(value or b""))
+    assert len(told.raw or told.raw_base64 or "") <= 65536 * 4 // 3
+    assert dict(sent.headers)["__sluicegate.errors.reason"] == reason.encode()
+    assert dict(sent.headers)["__dlq.errors.topic"] == b"t.reevaluations"
+
+
+@pytest.mark.parametrize("field", list(json.loads(changed())))
+@pytest.mark.parametrize("odd", [..., None, 0, -1, 2**63, 10**25, 1.5, "", "x" * 300, [], {}, True, "\x00"], ids=repr)
+def test_whatever_stands_in_a_field_the_flow_goes_on(field: str, odd: Any) -> None:
+    batch = replace(requests(), values=[changed(**{field: odd})])
+    found = pending(batch, 0, POLICIES, NOW_MS)
+    if isinstance(found, Pending):
+        json.loads(question(found, None, NOW_MS + 1000))
+        made = successor(found, answer(), 42, NOW_MS)
+        if isinstance(made, Successor):
+            json.loads(sent_successor(found, made, DEFAULTS).value)
+        found = found.ended(Refused("reevaluation.failed", "the evaluator is away"))
+    json.loads(sent_exception(batch, 0, found, POLICIES, NOW_MS, DEFAULTS)[0].value)
+
+
+def test_a_request_of_a_later_step_is_answered_like_one_of_the_gate() -> None:
+    """A review that was approved too late asks again, too: its answer names the request, and the decision's record."""
+    review = {"topic": "t.reviews", "partition": 2, "offset": 3}
+    batch = replace(requests(), values=[changed(kind="followup", caused_by=review, reason="review.outdated")])
+    found = pending(batch, 0, POLICIES, NOW_MS)
+    assert isinstance(found, Pending)
+    made = successor(found, answer(), 42, NOW_MS)
+    assert isinstance(made, Successor)
+    assert made.source is not None
+    assert (made.id, made.cause, made.source.topic) == ("d-1~2", "review.outdated", "t.decisions")
+    assert made.caused_by == found.place
+    sent, workflow = sent_exception(
+        batch, 0, found.ended(Refused("reevaluation.failed", "away")), POLICIES, NOW_MS, DEFAULTS
+    )
+    told = msgspec.json.decode(sent.value, type=ExceptionRecord)
+    assert (workflow, told.source.topic, told.caused_by) == ("billing", "t.decisions", found.place)
