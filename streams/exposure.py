@@ -89,7 +89,7 @@ class Exposures:
                 reasons[amount] = None
             else:
                 takes.append(self._look(new, row, terms, amount, now_ms))
-        row.exposure_seen = {one.terms.name: ExposureSeen(one.used, one.held) for one in takes}
+        row.exposure_seen = {one.terms.name: ExposureSeen(one.used, one.held) for one in takes} or None
         over = [one for one in takes if one.against]
         taken = not reasons and not over
         for one in takes:
@@ -139,6 +139,7 @@ class Exposures:
         if there < self._accounts_max or ring is None:
             return there < self._accounts_max
         ring.expire(now_ms)
+        self._clock_ms = max(self._clock_ms, now_ms)
         return len(new.exposure.get(window_ms, {})) + len(ring) < self._accounts_max
 
     def _ask(self, new: Remembered, one: _Take, now_ms: int, taken: bool) -> None:
@@ -187,6 +188,7 @@ class Exposures:
                 self._clock_ms = int(value)
             else:
                 by_window.setdefault(int(slot.partition("/")[0]), []).append(value)
+        self._clock_ms = max(self._clock_ms, now_ms)  # what has ended by now is not read back
         for window_ms, values in by_window.items():
             self._ring(window_ms).restore(values, now_ms)
 
