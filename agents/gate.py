@@ -78,7 +78,7 @@ class GateStage:
             shed = sum(count for (_, _, reason), count in decided.counts.items() if reason == SHED)
             self._pace.take(sum(map(len, fetched)) - shed, now_ms)
         fill = Fill(len(window), window.ids_max, window.evicted - evicted)
-        records = [*decided.records, *world.take_rejections(self._number)]
+        records = [*decided.records, *decided.samples, *world.take_rejections(self._number)]
         return Batch(
             records, changelog, decided.earliest_deadline_ms, decided.observed, fill, decided.remembered.exposed
         )

@@ -106,7 +106,7 @@ class Sent(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What a batch became: exactly one record for each input record, in the input's order."""
+    """What a batch became: exactly one record for each input record, in the input's order; `samples` beside."""
 
     records: list[Sent]
     remembered: Remembered
@@ -114,6 +114,7 @@ class Decided:
     earliest_deadline_ms: int | None  # of the commands in it; None without any
     counts: dict[tuple[str, Output, str], int]  # (workflow or "", output, reason)
     observed: Observed = field(compare=False)  # for the metrics, once it is committed
+    samples: list[Sent] = field(default_factory=list)  # commands shown to a person afterwards; they answer nothing
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from streams.rules import Book, Found
 
 Done = Literal["autonomous", "escalate", "block"]
 Said = Literal["autonomous", "escalate", "block", "error"]
-Shadowed = Counter[tuple[str, str, Said, Done]]  # by workflow, rule, what it would have said, what was done
+Shadowed = Counter[tuple[str, str, str, str]]  # by workflow, rule, what it would have said, what was done
 RANK: dict[str, int] = {"autonomous": 0, "escalate": 1, "error": 2, "block": 3}
 
 

@@ -51,7 +51,7 @@ class Expression:
         except RuntimeError as error:
             told = str(error).removeprefix("INVALID_ARGUMENT: ERROR: <input>:").removesuffix(" [INVALID_ARGUMENT]")
             raise CelError(f"{text!r:.80}: {' '.join(told.split())[:300]}", "an expression of CEL") from None
-        kind = self._compiled.return_type().name()
+        kind = self._compiled.return_type().name().lower()
         if kind not in ("bool", "dyn"):
             raise CelError(f"{text!r:.80}, which gives {kind}", "an expression that gives a bool")
         words = set(_WORD.findall(text))  # some of them in texts: then more is handed over than is looked at

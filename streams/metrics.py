@@ -147,6 +147,14 @@ _ALL = (
         "not_measured, repeated, unreadable, out_of_order.",
         ("result",),
     ),
+    Family(
+        "shadow",
+        "counter",
+        "Decisions on which a shadow rule would have said something (autonomous, escalate, block, or an error of its "
+        "expression), by what the boundary did.",
+        ("workflow", "rule", "said", "done"),
+    ),
+    Family("audit_samples", "counter", "Commands shown to a person afterwards.", ("workflow",)),
     Family("batch_records", "histogram", "Input records of one committed transaction.", (), SIZE_EDGES),
     Family("decide_seconds", "histogram", "Time of the pure path for one committed batch.", (), WORK_EDGES_S),
     Family("transaction_seconds", "histogram", "Begin to commit of one committed transaction.", (), WORK_EDGES_S),
@@ -248,6 +256,8 @@ class Observed:
     ages: Histogram
     ratios: Histogram
     clock_adjusted: Mapping[str, int] = field(default_factory=dict)  # rows by the name of a time that was bounded
+    shadowed: Mapping[tuple[str, str, str, str], int] = field(default_factory=dict)  # by the labels of `shadow`
+    sampled: Mapping[str, int] = field(default_factory=dict)  # by workflow
 
 
 def only_counts(counts: Mapping[tuple[str, Answered, str], int]) -> Observed:

@@ -10,6 +10,7 @@
     superseding  went a later one before?  -> goes out, or refused
     exposure   does it fit the limits?   -> goes out, goes to a person, or refused
     publish    one record each, with its reason
+    sampling   some commands         -> shown to a person too, afterwards
 
 Rows that are settled skip what follows; those refused are published as exceptions. Order and count are the input's.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from types import MappingProxyType
 
 from schemas.published import Current
@@ -33,6 +35,7 @@ from streams.memory import Memory
 from streams.observe import observe
 from streams.policy import Policy
 from streams.publish import publish
+from streams.sampling import sample
 from streams.window import ROOT_HAS_COMMAND
 
 
@@ -87,15 +90,16 @@ def decide(
     judge(_open(new), policies.by_index, now_ms, memory.contexts, memory.allowances_ms)
     if policies.halts:
         stop([row for row in new if not row.settled], policies.halts)
-    bound([row for row in new if not row.settled], policies.by_index)
+    shadowed = bound([row for row in new if not row.settled], policies.by_index)
     _let_go(_open(new), memory, remembered, now_ms, policies)
     records, counts = _published(rows, now_ms, policies, settings)
     if plan is not None:
         remembered.learnt, records, counts = plan.learnt, plan.joined(records), {**counts, **plan.counts}
     commanded = [row for row in new if not row.settled]
     earliest_ms = min([row.ends_ms for row in commanded], default=None)
-    observed = observe(new, measured, policies.by_index, counts)
-    return Decided(records, remembered, now_ms, earliest_ms, counts, observed)
+    samples, sampled = sample(commanded, policies.by_index, now_ms, settings)
+    observed = replace(observe(new, measured, policies.by_index, counts), shadowed=shadowed, sampled=sampled)
+    return Decided(records, remembered, now_ms, earliest_ms, counts, observed, samples)
 
 
 def _open(rows: Sequence[Row]) -> list[Row]:

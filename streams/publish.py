@@ -35,7 +35,7 @@ def publish(row: Row, policy: Policy | None, gated_at_ms: int, settings: HeaderS
         return Sent("exceptions", row.key, _encode(ended), headers), row.refused.reason
     assert policy is not None, "only a row with a policy passes the boundary"
     if row.review_reasons is not None:
-        review = _review(row, policy, gated_at_ms)
+        review = review_of(row, policy, gated_at_ms, row.review_reasons)
         headers = headers_of(row, "reviews", review.review_id, review.deadline_ms, settings)
         return Sent("reviews", row.key, _encode(review), headers), row.review_reasons[0]
     if row.again is not None:
@@ -47,22 +47,23 @@ def publish(row: Row, policy: Policy | None, gated_at_ms: int, settings: HeaderS
     return Sent("commands", row.key, command_text(row, identifier, policy, gated_at_ms), headers), WITHIN_BOUNDS
 
 
-def _review(row: Row, policy: Policy, gated_at_ms: int) -> Review:
+def review_of(row: Row, policy: Policy, gated_at_ms: int, reasons: list[str]) -> Review:
+    """The question to a person about this row, for these reasons."""
     decision = row.decision
-    assert decision is not None and row.review_reasons
-    fresh_until_ms = 0 if row.review_reasons == [*STALE] else row.ends_ms
+    assert decision is not None and reasons
+    fresh_until_ms = 0 if reasons == [*STALE] else row.ends_ms
     # an approval that comes later than the attempt's own deadline is asked about again, where somebody can be asked
     deadline_ms = row.ends_ms if policy.evaluator is None else row.final_deadline_ms
     terms = policy.document.review
-    if (sla_ms := _sla_ms(terms.sla)) is not None:
-        deadline_ms = min(deadline_ms, gated_at_ms + sla_ms)
+    if (length_ms := sla_ms(terms.sla)) is not None:
+        deadline_ms = min(deadline_ms, gated_at_ms + length_ms)
     return Review(
         review_id=review_id(row.fetched.topic, row.fetched.partition, row.offset),
         kind="disposition",
         decision_id=decision.id,
         workflow=decision.workflow,
         entity=decision.entity,
-        reasons=row.review_reasons,
+        reasons=reasons,
         queue=terms.queue or decision.workflow,
         quorum=terms.quorum,
         action_digest=action_digest(bytes(decision.action)),
@@ -89,7 +90,8 @@ def _review(row: Row, policy: Policy, gated_at_ms: int) -> Review:
 
 
 @lru_cache(1_024)
-def _sla_ms(sla: Duration | None) -> int | None:
+def sla_ms(sla: Duration | None) -> int | None:
+    """The length of a review as the policy spells it, in milliseconds; None where it does not."""
     return None if sla is None else duration_ms(sla)
 
 

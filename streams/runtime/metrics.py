@@ -72,6 +72,10 @@ class Meter:
                 self._count("dispositions", labels, count)
             for name, count in observed.clock_adjusted.items():
                 self._count("clock_adjusted", (name,), count)
+            for (workflow, *said), count in observed.shadowed.items():
+                self._count("shadow", (label_of(workflow, self._workflows), *said), count)
+            for workflow, count in observed.sampled.items():
+                self._count("audit_samples", (label_of(workflow, self._workflows),), count)
             self._merge("stage_seconds", STAGES, observed.stages)
             workflows = [label_of(workflow, self._workflows) for workflow in observed.workflows]
             self._merge("decision_age_seconds", workflows, observed.ages)
