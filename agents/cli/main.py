@@ -29,6 +29,7 @@ COMMANDS: Commands = {
         "reviews",
         "What waits for a person: list, show, approve, reject, modify, watch.",
     ),
+    "why": ("agents.cli.why", "why", "The whole story of one decision, in the order in which it happened."),
     "tail": ("agents.cli.tail", "tail", "Look at a topic, record by record."),
     "latency": ("agents.cli.latency", "latency", "How old decisions are, stage by stage, against their budgets."),
     "budget": ("agents.cli.budget", "budget", "Replay recorded traffic under other budgets, and choose one."),

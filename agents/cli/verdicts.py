@@ -12,7 +12,8 @@ from agents.cli.desk import Desk, caught_up, desk_options, now_ms, run
 from agents.cli.options import F
 from agents.desk.answer import Answered, action_of, answerable, heard, named, say
 from agents.desk.keys import Key, key_of
-from agents.desk.view import clock, value
+from agents.desk.view import value
+from agents.why.telling import clock
 from schemas.identifiers import action_digest
 from schemas.verdict import NO_ACTION, Verdict
 from streams.errors import CheckFailed, ConfigurationError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -14,7 +13,7 @@ from rich.text import Text
 
 from agents.cli.lines import printable
 from agents.readable import duration, money
-from schemas.common import TIME_MS_MAX
+from agents.why.telling import clock
 from schemas.decision import Decision
 from schemas.identifiers import action_digest
 from schemas.reasons import REVIEW_REASONS
@@ -35,12 +34,6 @@ class _Proposed(Decision, frozen=True, kw_only=True):
 
 
 _decode_decision = msgspec.json.Decoder(_Proposed).decode
-
-
-def clock(time_ms: int) -> str:
-    """A time as people read it, UTC to the millisecond."""
-    moment = datetime.fromtimestamp(min(max(time_ms, 0), TIME_MS_MAX) // 1000, UTC)
-    return f"{moment:%Y-%m-%d %H:%M:%S}.{time_ms % 1000:03d}Z"
 
 
 def listed(rows: Sequence[Row], count: int, now_ms: int) -> RenderableType:

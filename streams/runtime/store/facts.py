@@ -116,7 +116,7 @@ def _may_matter(topic: str, value: bytes) -> bool:
         return b'"review_id":"r-' in value
     if topic in ("exceptions", "reevaluations"):
         return b'"kind":"followup"' in value
-    return topic != "rejections" or b'"verdict.' in value
+    return topic != "rejections" or b'verdicts"' in value
 
 
 def _review(read: Read, value: bytes) -> Fact | None:

@@ -103,13 +103,14 @@ def _ending(row: Row, known: list[Fact], verdicts: Mapping[tuple[int, int], Row]
         return {}
     end = _decode_ending(ends[0].text)
     verdict = verdicts.get(ends[0].answers) if ends[0].answers else None
+    beforehand = "by a pre-approval" if end.how == "approved" and ends[0].answers is None else None
     return {
         "state": ENDED,
         "ended_how": shown(end.how),
         "ended_id": shown(end.id),
         "ended_by": verdict["by"] if verdict else None,
         "ended_at_ms": ends[0].at_ms,
-        "ended_detail": shown(end.detail),
+        "ended_detail": shown(end.detail or beforehand),
     }
 
 

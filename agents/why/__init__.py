@@ -1,0 +1,1 @@
+"""Why: the whole story of one decision, told from the topics alone."""
