@@ -119,7 +119,7 @@ def cel(text: str, then: str = "autonomous", **more: Any) -> dict[str, Any]:
         ("attributes.x", {"attributes": {"x": True}}, "r: commands"),
         ("value_minor / 0 > 1", {}, "r: reviews: policy_error"),
         ("attributes.x > 1", {"attributes": {"x": "a"}}, "r: reviews: policy_error"),
-        ("action.n > 1", {"action": {"n": 2**63}}, "r: reviews: policy_error"),
+        ("action.n > 1", {"action": {"n": 2**63}}, "r: commands"),
         (
             "attributes.x.all(a, attributes.x.all(b, a + b > 0))",
             {"attributes": {"x": [1] * 2_000}},
