@@ -85,6 +85,13 @@ def test_no_decisions(sluicegate_try):
     assert sluicegate_try(policies="policies/", decisions=[]) == []
 
 
+def test_an_executors_function(sluicegate_act):
+    command = {"workflow": "payout", "action": {"type": "pay"}}
+    assert sluicegate_act(lambda one: "paid", command).detail == "paid"
+    halted = sluicegate_act(pytest.fail, command, halts=[{"workflow": "payout"}])
+    assert (halted.status, halted.detail) == ("refused", "workflow 'payout' is halted by a test: it is tried")
+
+
 def test_what_is_wrong_is_said(sluicegate_try, tmp_path):
     with pytest.raises(KitError, match="is not a folder"):
         sluicegate_try(policies=tmp_path / "none", decisions=[payout(1)])
@@ -124,7 +131,7 @@ def pytest_in(folder: Path, path: str, command: str | None, *arguments: str) -> 
 def test_a_users_tests_pass_with_the_command_by_name(users: Path) -> None:
     code, said = pytest_in(users, os.environ["PATH"], str(SLUICEGATE))
     assert code == 0, said
-    assert re.search(r"\b5 passed", said)
+    assert re.search(r"\b6 passed", said)
 
 
 def test_the_command_on_the_path_is_found_and_the_policies_from_any_folder(users: Path) -> None:

@@ -7,6 +7,12 @@
 Your environment has the kit and not Sluicegate itself, so the fixture runs the `sluicegate` command: the one that
 SLUICEGATE_COMMAND names (a path, or a command with its arguments), else the one on the PATH. pytest finds the fixture
 by itself once the kit is installed.
+
+And one that tries your executor's function, halts included; it needs no other command:
+
+    def test_a_halt_stops_it(sluicegate_act):
+        receipt = sluicegate_act(pay, {"workflow": "payout", "action": {"type": "pay"}}, halts=[{"workflow": "payout"}])
+        assert receipt.status == "refused"
 """
 
 from __future__ import annotations
@@ -15,7 +21,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +30,8 @@ import msgspec
 import pytest
 
 from sluicegate_kit.errors import KitError
+from sluicegate_kit.records import Receipt
+from sluicegate_kit.trying import act_on
 
 COMMAND_VARIABLE = "SLUICEGATE_COMMAND"
 TRY_S = 120  # a test file of decisions takes seconds; what takes longer hangs
@@ -99,6 +107,12 @@ class Trial:
 def sluicegate_try(request: pytest.FixtureRequest) -> Trial:
     """Tries decisions against policies without a Kafka: `sluicegate_try(policies="policies/", decisions=[...])`."""
     return Trial(request.config.rootpath)
+
+
+@pytest.fixture
+def sluicegate_act() -> Callable[..., Receipt]:
+    """Tries an executor's function on one command, without a Kafka: see `sluicegate_kit.trying.act_on`."""
+    return act_on
 
 
 def _command() -> list[str]:
