@@ -12,6 +12,7 @@ from agents.audit.content import VERBATIM, difference
 from agents.audit.inputs import LOG_APPEND_TIME, Inputs, Partition, Place, Record, is_int
 from agents.audit.lineage import Lineage
 from agents.audit.report import Example, Result
+from agents.audit.reviewed import Reviewed
 from agents.audit.scan import document
 
 ROLES = ("commands", "reviews", "exceptions", "reevaluations")
@@ -35,6 +36,7 @@ class Judge:
         self._committed = committed
         self._result = lineage.result
         self._result.inputs = inputs.count()
+        self._reviewed = Reviewed(self._result)
         self._last_source: dict[tuple[Place, str, int], dict[bytes | None, int]] = {}
         self._home: dict[bytes, int] = {}
         self._elsewhere: dict[tuple[bytes, int], int] = {}
@@ -63,6 +65,7 @@ class Judge:
             self._lineage.request(record, found)
         else:
             self._lineage.step(role, record, found, identifier)
+        self._reviewed.take(role, record, fields, identifier)
         if kind in LATER_STEPS:
             self._result.followups += 1
             return
@@ -104,6 +107,7 @@ class Judge:
         for place, partition in self._inputs.partitions.items():
             self._unanswered(place, partition)
         self._lineage.finish(answering)
+        self._reviewed.finish()
         return self._result
 
     def _unanswered(self, place: Place, partition: Partition) -> None:

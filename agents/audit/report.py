@@ -47,7 +47,7 @@ ABOUT = {
     "unanswered": "requests to ask again that nothing answers",
     "answered_twice": "further answers to a request already answered",
     "misfits": "answers that do not fit their request",
-    "ended_twice": "further endings of a root that was asked about again",
+    "ended_twice": "further endings of a review, or of a root that was asked about again",
     "id_reused": "a root commanded in two partitions or after its deadline",
     "appended_late": "commands the broker stored at or past their deadline",
 }
