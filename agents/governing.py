@@ -97,7 +97,7 @@ class Waiting:
         end = (await self._consumer.end_offsets([self._partition]))[self._partition]
         self._consumer.seek(self._partition, end if since is None else since.offset)
         while await self._consumer.position(self._partition) < end:
-            await self._read(100)
+            await self.read(100)
 
     async def __aexit__(self, *ignored: object) -> None:
         try:
@@ -105,7 +105,8 @@ class Waiting:
         except _ERRORS:
             return
 
-    async def _read(self, timeout_ms: int) -> None:
+    async def read(self, timeout_ms: int) -> None:
+        """Takes what comes within the time."""
         for record in (await self._consumer.getmany(self._partition, timeout_ms=timeout_ms)).get(self._partition, []):
             self.workers.take(record.value, record.timestamp)
 
@@ -123,7 +124,7 @@ class Waiting:
                 having = [beat for beat in living if beat.policies_offset >= behind]
                 return Acknowledged(having, lacking, time.monotonic() - self._opened_s)
             try:
-                await self._read(min(100, int((timeout_s - waited_s) * 1000) + 1))
+                await self.read(min(100, int((timeout_s - waited_s) * 1000) + 1))
             except _ERRORS as error:
                 raise BrokerUnreachable(f"the Kafka at {self._kafka.bootstrap} does not answer any more") from error
 

@@ -78,6 +78,7 @@ class InForce:
         self.world = self._make_world(self._needs)
         self.offset = 0  # all records of `policies` before it are in force here
         self.troubles: Sequence[str] = ()
+        self._unready: Sequence[str] = ()
         self.changed = asyncio.Event()  # set when `offset` or `troubles` may be others than before
 
     async def start(self) -> None:
@@ -88,6 +89,13 @@ class InForce:
         self._ended = asyncio.get_running_loop().create_future()
         self._tail.add(self._partition)
         self._begin(self._tail.run())
+        try:
+            await self._start()
+        except BaseException:
+            await self._end()
+            raise
+
+    async def _start(self) -> None:
         try:
             async with asyncio.timeout(START_S):
                 await self._tail.reach(self._partition, lambda: None, lambda end: None)
@@ -108,8 +116,13 @@ class InForce:
         try:
             await self._ended
         finally:
-            for task in self._tasks:
-                task.cancel()
+            await self._end()
+
+    async def _end(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _begin(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.create_task(work)
@@ -174,12 +187,13 @@ class InForce:
         # in a thread: a large policy takes longer to compile than a batch may wait
         snapshot, troubles = await asyncio.to_thread(self._compiler.snapshot, edition)
         if snapshot.by_index != self.snapshot.by_index:
-            troubles = [*troubles, *await self._ready(snapshot)]
+            self._unready = await self._ready(snapshot)
             await self._look(snapshot)
             self._meter.budgets(snapshot)
             self._say(snapshot)
         self.snapshot = snapshot.under(self._book.halts)  # a halt may have come meanwhile
         self.offset = edition.next_offset
+        troubles += self._unready
         if troubles != self.troubles:
             for trouble in troubles:
                 log.warning("a policy cannot be used", why=trouble)

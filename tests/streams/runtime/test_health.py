@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any, cast
 
 from streams.runtime.health import IDLE_MAX, Health
+from streams.runtime.in_force import InForce
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
+from streams.runtime.settings import Kafka
+from streams.runtime.world import Needs
 from tests.streams.runtime.fakes import DECISIONS, SUCCESSORS
 from tests.streams.runtime.test_watchdog import FakeLane, FakeLanes, watchdog
 
@@ -22,7 +25,9 @@ class Lane(FakeLane):
 
 def health(*lanes: Lane) -> Health:
     dog, _ = watchdog(*lanes)
-    return Health(dog.lanes, dog, Meter(Board.private()), lambda: NOW_MS)
+    meter = Meter(Board.private())
+    in_force = InForce(Kafka("nowhere:1", "t."), Needs.of_gate, lambda: NOW_MS, meter)
+    return Health(dog.lanes, dog, in_force, meter, lambda: NOW_MS)
 
 
 def reported(one: Health, times: int = 1) -> dict[str, Any]:
@@ -119,3 +124,10 @@ def test_gauges_of_a_partition_go_with_it() -> None:
     reported(one)
     assert gauges(one)["partitions"] == 0
     assert not any(name.endswith("/0") for name in gauges(one))
+
+
+def test_a_policy_that_cannot_be_used_is_waited_for() -> None:
+    looked_at = health()
+    looked_at.in_force.troubles = ["billing@4 cannot be used here: no; billing@3 stays in force"]
+    found = reported(looked_at)
+    assert found["waits"][-1] == {"for": f"a policy that can be used: {looked_at.in_force.troubles[0]}"}
