@@ -269,23 +269,47 @@ def test_a_load_on_one_partition_alone_uses_all_but_what_the_others_own(partitio
     assert _used_of(1_000, partitions, [1] + [0] * (partitions - 1)) == share
 
 
+def _kept_max(at_most: int, partitions: int) -> int:
+    """What the partitions that fall silent can keep from one that goes on asking."""
+    one_slice = slice_of(pool(at_most, partitions), at_most, partitions)
+    return (partitions - 1) * max(owned(at_most, 0, partitions), one_slice + one_slice // 2 + 1)
+
+
+def _used_in_the_end(world: Simulated, number: int) -> int:
+    """What is used once this partition alone goes on, until it gets nothing more."""
+    while True:
+        before = sum(world.used.values())
+        for _ in range(5):
+            world.decide(number, 3)
+            world.allocate()
+            world.follow(number)
+        if sum(world.used.values()) == before:
+            return before
+
+
 def test_partitions_that_fall_silent_keep_what_they_own_or_one_slice_and_a_half() -> None:
     """The worst for it: each of three partitions uses just so much that it is given a slice, and then nothing."""
-    limit = terms(count_at_most=1_000)
-    world = Simulated(limit, 4, 1, lambda rnd: SEGMENTS[0])
+    world = Simulated(terms(count_at_most=1_000), 4, 1, lambda rnd: SEGMENTS[0])
     for number in (1, 2, 3):
         while not world.demands:
             world.decide(number, 1)
         world.allocate()
-    while True:
-        before = sum(world.used.values())
-        for _ in range(5):
-            world.decide(0, 3)
+    assert _used_in_the_end(world, 0) == 785
+    assert _kept_max(1_000, 4) == 228
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(2, 8), st.sampled_from((5, 40, 333, 1_000)))
+def test_whatever_came_before_one_that_goes_on_asking_gets_all_but_that(
+    seed: int, partitions: int, at_most: int
+) -> None:
+    world = Simulated(terms(count_at_most=at_most), partitions, seed, lambda rnd: SEGMENTS[0])
+    for _ in range(world.rnd.randrange(60)):
+        number = world.rnd.randrange(partitions)
+        world.decide(number, world.rnd.randrange(1, 30))
+        if world.rnd.random() < 0.7:
             world.allocate()
-            world.follow(0)
-        if sum(world.used.values()) == before:
-            break
-    left = 1_000 - before
-    one_slice = slice_of(pool(1_000, 4), 1_000, 4)
-    assert left <= 3 * max(owned(1_000, 0, 4), one_slice + one_slice // 2 + 1)
-    assert before == 785
+            world.follow(number)
+    asking = world.rnd.randrange(partitions)
+    world.follow(asking)
+    assert at_most - _kept_max(at_most, partitions) <= _used_in_the_end(world, asking) <= at_most
