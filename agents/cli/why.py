@@ -20,9 +20,10 @@ from agents.cli.try_ import Span
 from agents.readable import duration
 from agents.why.found import Found
 from agents.why.read import Scope, gather
+from agents.why.skim import Skimming
 from agents.why.story import Entry, Story, stories
 from agents.why.telling import clock
-from streams.runtime.records import Lenient, install
+from streams.runtime.records import install
 
 WIDTH_PLAIN = 120
 LINE_CHARS_MAX = 2_000
@@ -53,7 +54,7 @@ def why(identifier: str, since_ms: int | None, bootstrap: str, prefix: str, outp
     group and changes nothing. Where one id names decisions of several entities, all are told.
     """
     quiet_client_logs()
-    install(Lenient)
+    install(Skimming)
     now_ms = time.time_ns() // 1_000_000
     records = _gathered(Scope(bootstrap, prefix, 0 if since_ms is None else now_ms - since_ms), identifier)
     told = stories(records, now_ms)

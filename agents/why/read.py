@@ -19,6 +19,7 @@ from aiokafka import TopicPartition
 from agents.audit.inputs import Place as Partition
 from agents.audit.read import Reach, admin, consumer, offsets, partition_counts, read, within
 from agents.why.found import KINDS, Found, Place, root_of, text_of
+from agents.why.skim import skimming
 from schemas.identifiers import command_id, root_digest
 from schemas.verdict import SIGNATURE_HEADER
 from streams.errors import CheckFailed, ConfigurationError
@@ -180,14 +181,17 @@ class Search:
             self._progress(what, done, total)
 
         passed(0)
-        async for records in read(self._client, self._reach, starts, ends, passed):
-            for record in records:
-                value = record.value
-                if value is None or (texts is not None and not any(text in value for text in texts)):
-                    continue
-                one = self._found(record)
-                if wanted(one):
-                    found[one.place] = one
+        with skimming(texts):
+            async for records in read(self._client, self._reach, starts, ends, passed):
+                for record in records:
+                    value = record.value
+                    if value is None or (
+                        texts is not None and not any(text in (record.key or b"") + value for text in texts)
+                    ):
+                        continue
+                    one = self._found(record)
+                    if wanted(one):
+                        found[one.place] = one
         return found
 
     def _found(self, record: Any) -> Found:

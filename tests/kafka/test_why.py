@@ -15,12 +15,13 @@ from msgspec.structs import replace
 from agents.cli.main import cli
 from schemas.examples import RECEIPT
 from schemas.identifiers import command_id, root_digest
+from schemas.published import Recall
 from schemas.verdict import Verdict
 from streams.errors import SluicegateError
 from streams.runtime.broker import Broker
 from streams.runtime.topics import apply
 from streams.signatures import sign
-from tests.kafka.harness import Record, decision, now_ms, read, record, send, worker
+from tests.kafka.harness import Record, decision, now_ms, producer, read, record, send, worker
 
 NOISE = 300
 
@@ -50,6 +51,9 @@ async def _decided(kafka: Broker, prefix: str, folder: Path) -> dict[str, Any]:
     inputs[2] = inputs[2]._replace(value=json.dumps(told[2]).replace("/", "\\/").encode())
     inputs.append(Record(decisions, b"acct-3", b"{no decision", None))
     with worker(kafka.bootstrap, prefix, folder) as gate:
+        async with producer(kafka.bootstrap, compression_type="gzip") as client:
+            packed = inputs.pop(1)
+            await client.send_and_wait(packed.topic, packed.value, key=packed.key)
         await send(kafka.bootstrap, inputs)
         (review,) = await read(kafka.bootstrap, [f"{prefix}reviews"], 1)
         await read(kafka.bootstrap, [f"{prefix}commands"], NOISE + 2)
@@ -64,8 +68,10 @@ async def _decided(kafka: Broker, prefix: str, folder: Path) -> dict[str, Any]:
     paid = issued["acct-1"].json()
     receipt = replace(RECEIPT, command_id=paid["command_id"], entity="acct-1", deadline_ms=paid["deadline_ms"])
     receipt = replace(receipt, started_at_ms=paid["deadline_ms"] - 312, at_ms=paid["deadline_ms"] - 300)
+    recall = Record(f"{prefix}policies", f"recall/{paid['command_id']}".encode(), encode(Recall("a typo", "bo", 1)), 0)
     await send(
-        kafka.bootstrap, [verdict, Record(f"{prefix}receipts", b"acct-1", encode(receipt), issued["acct-1"].partition)]
+        kafka.bootstrap,
+        [verdict, recall, Record(f"{prefix}receipts", b"acct-1", encode(receipt), issued["acct-1"].partition)],
     )
     return body
 
@@ -90,7 +96,9 @@ def _by_any_id(told: Any, review: dict[str, Any]) -> None:
     one, other = told("paid")
     assert {one["entity"], other["entity"]} == {"acct-1", "acct-2"}
     first = one if one["entity"] == "acct-1" else other
-    assert [step["topic"].split(".")[-1] for step in first["steps"]] == ["decisions", "commands", "receipts"]
+    assert [step["topic"].split(".")[-1] for step in first["steps"]] == [
+        *("decisions", "commands", "policies", "receipts")
+    ]
     assert first["conclusion"].endswith("312 ms before its deadline")
     by_command = told(command_id(root_digest("paid")))
     assert [story["entity"] for story in by_command] == [story["entity"] for story in (one, other)]
