@@ -18,7 +18,6 @@ from streams.metrics import only_counts
 from streams.reevaluation import (
     FAILED,
     TIMEOUT,
-    Ended,
     Pending,
     Unanswered,
     pending,
@@ -27,6 +26,7 @@ from streams.reevaluation import (
     sent_successor,
     successor,
 )
+from streams.requests import Ended
 from streams.runtime.in_force import InForce
 from streams.runtime.settings import Role
 from streams.runtime.stage import Batch

@@ -10,10 +10,9 @@ so does a record that is no request: somebody else wrote it, and it stops nobody
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import NamedTuple
 
 import msgspec
 import orjson
@@ -28,14 +27,12 @@ from streams.headers import Came, HeaderSettings, answer_headers, dead_letter_of
 from streams.ingest import refusal
 from streams.policy import Policy
 from streams.publish import cut
-from streams.strict_json import examine
+from streams.requests import Ended, Request, read_request
 from streams.superseding import action_type
 
 FAILED, TIMEOUT, EXHAUSTED = "reevaluation.failed", "reevaluation.timeout", "reevaluation.exhausted"
 STAGE = "reevaluation"
 
-_decode_request = msgspec.json.Decoder(Reevaluation).decode
-_decode_decision = msgspec.json.Decoder(Decision).decode
 _decode_answer = msgspec.json.Decoder(Answer).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -46,20 +43,6 @@ class Unanswered(Exception):
     def __init__(self, why: str, late: bool = False) -> None:
         super().__init__(why)
         self.late = late
-
-
-class Request(NamedTuple):
-    """A request as it was read, and the decision that it is about."""
-
-    record: Reevaluation
-    decision: Decision
-
-
-class Ended(NamedTuple):
-    """A request that gets no successor, and why; `request` is None for a record that is no request."""
-
-    why: Refused
-    request: Request | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +67,7 @@ class Pending:
 
 def pending(fetched: Fetched, index: int, policies: Mapping[str, Policy], now_ms: int) -> Pending | Ended:
     """The request in a record of `reevaluations`, or why nobody can be asked."""
-    found = _read(fetched.values[index])
+    found = read_request(fetched.values[index])
     if isinstance(found, Refused):
         return Ended(found, None)
     request, decision = found
@@ -99,34 +82,6 @@ def pending(fetched: Fetched, index: int, policies: Mapping[str, Policy], now_ms
         place = Source(fetched.topic, fetched.partition, fetched.offsets[index])
         return Pending(place, fetched.keys[index], _came(fetched, index), request, decision, policy)
     return Ended(why, found)
-
-
-def _read(value: bytes | None) -> Request | Refused:
-    """What is in a record that anybody may have written."""
-    if not value:
-        return Refused("invalid.empty", "a tombstone: the value is null" if value is None else "the value is empty")
-    try:
-        orjson.loads(value)
-    except ValueError as error:
-        return Refused(*(examine(value) or ("invalid.json", f"the value is not JSON: {error}")))
-    try:
-        request: Reevaluation = _decode_request(value)
-        decision: Decision = _decode_decision(bytes(request.decision))
-    except (ValueError, RecursionError) as error:
-        return Refused("invalid.schema", f"this is no request to ask again: {error}"[:500])
-    found = Request(request, decision)
-    if any(not 0 <= number <= TIME_MS_MAX for number in _numbers(found)):
-        return Refused("invalid.schema", f"this is no request to ask again: a number is outside 0 ... {TIME_MS_MAX}")
-    return found
-
-
-def _numbers(found: Request) -> Iterator[int]:
-    """What msgspec reads in any size and cannot write again."""
-    request = found.record
-    yield from (request.attempt, request.first_observed_at_ms, request.final_deadline_ms, request.gated_at_ms)
-    yield found.decision.observed_at_ms
-    for one in request.attempts:
-        yield from (one.attempt, one.observed_at_ms, one.gated_at_ms)
 
 
 def question(asked: Pending, context: PresentContext | None, deadline_ms: int) -> bytes:

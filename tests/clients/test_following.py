@@ -66,6 +66,13 @@ async def test_a_halt_that_is_there_at_start_is_known_before_the_first_command(
         await tool.abort_transaction()
         async with tool.transaction():
             await tool.send(running.prefix + POLICIES, b"{}", key=b"current/v", partition=0)
+    following = Following({"bootstrap_servers": running.bootstrap}, running.prefix, 30_000)
+    await following.start()
+    assert (
+        following.refuses(one_command(workflow="payout")) == "workflow 'payout' is halted by ana: the rates are wrong"
+    )
+    assert following.refuses(one_command(workflow="other")) is None
+    await following.stop()
     await running.send(*(command(n) for n in range(20)), command(20, workflow="other"))
     seen: list[int] = []
     executor = running.start(lambda one: seen.append(one.action["n"]), tmp_path)

@@ -16,7 +16,8 @@ from schemas.exception import ExceptionRecord
 from schemas.reevaluation import PresentContext, Question
 from streams.batch import Fetched, Refused
 from streams.headers import DEFAULTS
-from streams.reevaluation import Ended, Pending, pending, question, sent_exception, sent_successor, successor
+from streams.reevaluation import Pending, pending, question, sent_exception, sent_successor, successor
+from streams.requests import Ended
 from tests.streams.making import NOW_MS, SMALL_AND_SURE, decided, decision, fetched, outcomes, policy
 from tests.streams.making import successor as made_again
 
