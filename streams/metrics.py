@@ -211,11 +211,7 @@ _ALL = (
         ("workflow", "limit"),
     ),
     Family(
-        "exposure_limit",
-        "gauge",
-        "The exposure limit in force, an account, in its unit.",
-        ("workflow", "limit"),
-        merge="max",
+        "exposure_limit", "gauge", "What a limit allows an account, in its unit.", ("workflow", "limit"), merge="max"
     ),
     Family("partitions", "gauge", "Partition numbers that this worker owns."),
     Family("policy_budget_seconds", "gauge", "The freshness budget in force.", ("workflow",), merge="max"),
