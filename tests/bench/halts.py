@@ -1,8 +1,10 @@
-"""How long after a halt something still starts: `python -m tests.bench.halts [--tries 50] [--rate 400]`.
+"""How long after a halt something still starts: `python -m tests.bench.halts [--side gates] [--tries 50] [--rate 400]`.
 
-Commands come faster than they are acted on, so some hundred always wait. A halt is written as `sluicegate halt` writes
-it, in a transaction; what counts is the last action that started after the broker had acknowledged the commit, on one
-clock. Then it is resumed, and tried again once actions start again. A side is whoever must stop: see `SIDES`.
+Executor: commands come faster than they are acted on, so some hundred always wait, and an action that starts is what
+must not. Gates: two workers under a steady flow of decisions, and a command that reaches the broker is.
+
+A halt is written as `sluicegate halt` writes it, in a transaction; what counts is the last start after the broker had
+acknowledged the commit, on one clock. Then it is resumed, and tried again once things start again.
 """
 
 from __future__ import annotations
@@ -29,11 +31,12 @@ from schemas.published import Scope
 from streams.errors import CheckFailed
 from streams.runtime import topics
 from streams.runtime.broker import Broker, BrokerConfig
-from tests.kafka.harness import Child, now_ms
+from tests.bench.switching import POLICY
+from tests.kafka.harness import SLUICEGATE, Child, now_ms
 
 KIT = Path(__file__).parents[2] / "deploy/clients/python"
 WORKFLOW = "billing"
-KEY = Scope(workflow=WORKFLOW).key.encode()
+KEY = Scope().key.encode()  # everything
 PARTITIONS = 4
 TICK_S = 0.02
 START_S = 60.0
@@ -65,7 +68,12 @@ class Try:
 
 
 class Side(Protocol):
-    """What must stop: `started_ns` are the times (epoch) at which something in the scope started so far, rising."""
+    """What must stop: `started_ns` are the times (epoch) at which something in the scope started so far, rising.
+
+    `followers`: how many must acknowledge.
+    """
+
+    followers: int
 
     def started_ns(self) -> Sequence[int]: ...
 
@@ -85,12 +93,65 @@ async def executor(place: Place) -> AsyncIterator[Side]:
             await child.stop()
 
 
-# a gate's place is here too: whoever has `started_ns` can be measured
-SIDES: dict[str, Callable[[Place], AbstractAsyncContextManager[Side]]] = {"executor": executor}
+@asynccontextmanager
+async def gates(place: Place) -> AsyncIterator[Side]:
+    """Two workers that share the partitions, and decisions coming in all the time."""
+    policies = place.folder / "policies"
+    policies.mkdir()
+    (policies / "payout.yaml").write_text(POLICY)
+    command = [*SLUICEGATE, "worker", "--bootstrap", place.bootstrap, "--prefix", place.prefix, "--roles", "gate"]
+    command += ["--policies", str(policies), "--metrics-port", "0"]
+    numbers = [str(PARTITIONS), "7", "60000", str(place.rate_per_s), "100000"]
+    flood = [sys.executable, "-m", "tests.bench.flood", place.bootstrap, place.topic("decisions"), *numbers]
+    with Child(command, place.folder / "first.log") as first:
+        await first.said("partition ready", PARTITIONS)
+        with Child(command, place.folder / "second.log") as second, Child(flood, place.folder / "flood.log"):
+            await second.said("partition ready", 2)
+            commands = _Commands(place)
+            async with commands:
+                yield commands
+
+
+SIDES: dict[str, Callable[[Place], AbstractAsyncContextManager[Side]]] = {"executor": executor, "gates": gates}
+
+
+class _Commands:
+    """Reads when commands reached the broker, by the broker's clock, which here is ours."""
+
+    followers = 2
+
+    def __init__(self, place: Place) -> None:
+        self._read = list[int]()
+        self._consumer = AIOKafkaConsumer(bootstrap_servers=place.bootstrap, isolation_level="read_committed")
+        self._places = [TopicPartition(place.topic("commands"), number) for number in range(PARTITIONS)]
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        await self._consumer.start()
+        self._consumer.assign(self._places)
+        await self._consumer.seek_to_end(*self._places)
+        self._task = asyncio.create_task(self._follow())
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._consumer.stop()
+
+    async def _follow(self) -> None:
+        while True:
+            for records in (await self._consumer.getmany(timeout_ms=100)).values():
+                self._read += [one.timestamp * 1_000_000 for one in records]
+            self._read = sorted(self._read[-20_000:])
+
+    def started_ns(self) -> Sequence[int]:
+        return self._read
 
 
 class _Lines:
     """Reads the times that a process appends to a file."""
+
+    followers = 1
 
     def __init__(self, path: Path) -> None:
         self._path, self._read, self._at = path, list[int](), 0
@@ -158,12 +219,14 @@ class Operator:
             there = await self._producer.send_and_wait(self._place.topic("policies"), value, key=KEY, partition=0)
         return sent_ns, time.time_ns(), there.offset + 1
 
-    async def followed(self, offset: int) -> int:
-        """When a heartbeat was heard that says so (epoch ns)."""
+    async def followed(self, offset: int, followers: int) -> int:
+        """When the last of so many was heard to say so (epoch ns)."""
+        following: set[bytes] = set()
         async with asyncio.timeout(START_S):
             while True:
                 for records in (await self._workers.getmany(timeout_ms=200)).values():
-                    if any(json.loads(one.value)["policies_offset"] >= offset for one in records):
+                    following |= {one.key for one in records if json.loads(one.value)["policies_offset"] >= offset}
+                    if len(following) >= followers:
                         return time.time_ns()
 
 
@@ -171,10 +234,10 @@ async def one_try(side: Side, operator: Operator) -> Try:
     """Raises CheckFailed where nothing starts that could be stopped."""
     await _flows(side)
     sent_ns, committed_ns, offset = await operator.write(True)
-    followed_ns = await operator.followed(offset)
+    followed_ns = await operator.followed(offset, side.followers)
     await asyncio.sleep(QUIET_S)
     last_ns = max(side.started_ns())
-    await operator.followed((await operator.write(False))[2])
+    await operator.followed((await operator.write(False))[2], side.followers)
     since_ms = [max(0.0, (last_ns - since) / 1e6) for since in (sent_ns, committed_ns)]
     return Try(since_ms[0], since_ms[1], (followed_ns - committed_ns) / 1e6)
 
@@ -209,7 +272,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0] if __doc__ else None)
     parser.add_argument("--side", choices=SIDES, default="executor", help="who must stop (default: executor)")
     parser.add_argument("--tries", type=int, default=50, help="how many halts (default: 50)")
-    parser.add_argument("--rate", type=int, default=400, help="commands a second (default: 400)")
+    parser.add_argument("--rate", type=int, default=400, help="commands or decisions a second (default: 400)")
     asked = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # of topics that were made a moment ago
     with tempfile.TemporaryDirectory() as folder, Broker(BrokerConfig(optimise=True)) as broker:
@@ -221,7 +284,7 @@ def main() -> None:
                 with contextlib.suppress(OSError):
                     sys.stderr.write(log.read_text()[-2000:])
             raise
-    print(f"{asked.side}: {len(found)} halts at {asked.rate} commands/s, {1000 * CONCURRENCY // ACTION_MS}/s acted on")
+    print(f"{asked.side}: {len(found)} halts at {asked.rate} a second")
     print(told("last start after the halt was sent", [one.since_sent_ms for one in found]))
     print(told("last start after the broker had it", [one.since_committed_ms for one in found]))
     print(told("acknowledged on workers after that", [one.acknowledged_ms for one in found]))
