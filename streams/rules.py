@@ -109,6 +109,7 @@ class Book:
         absent = {name for bit, name in enumerate(self._fields) if missing >> bit & 1}
         plan = _Plan([])
         unknown_stands = False
+        met: set[tuple[frozenset[Test], bool]] = set()  # what earlier rules are left with, and whether they may hold
         for order, ready in enumerate(self.rules):
             unknown = any(test.field in absent for test in ready.tests)
             if unknown and unknown_stands:
@@ -120,6 +121,11 @@ class Book:
                 for value in by.wanted[0]:
                     plan.entered.setdefault(by.field, {}).setdefault(value, []).append(entry)
                 continue
+            left = frozenset(entry.tests)
+            if self._wanted != "all" and ((left, True) in met or (unknown and (left, False) in met)):
+                continue  # wherever it is more than false, an earlier rule is too, and goes before it
+            if ready.cel is None or unknown:
+                met.add((left, self._wanted == "first" or not unknown))
             plan.everywhere.append(entry)
             if not entry.is_certain or self._wanted == "all":
                 continue

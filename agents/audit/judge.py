@@ -23,6 +23,7 @@ IDENTIFIERS = {
     "exceptions": "exception_id",
     "reevaluations": "request_id",
 }
+_ANSWERED, _COMMANDED = 1, 2  # what became of an input
 _PARTITIONS_MAX = 2**31
 """Kafka numbers partitions with 31 bits; a deadline and a partition are kept as one integer, which is small."""
 
@@ -37,6 +38,7 @@ class Judge:
         self._result = lineage.result
         self._result.inputs = inputs.count()
         self._reviewed = Reviewed(self._result)
+        self._samples: list[tuple[Place, int, Example]] = []
         self._last_source: dict[tuple[Place, str, int], dict[bytes | None, int]] = {}
         self._home: dict[bytes, int] = {}
         self._elsewhere: dict[tuple[bytes, int], int] = {}
@@ -68,6 +70,8 @@ class Judge:
         self._reviewed.take(role, record, fields, identifier)
         if kind in LATER_STEPS:
             self._result.followups += 1
+            if kind == "audit_sample":
+                self._sampled(role, record, fields, identifier)
             return
         self._count(role, fields)
         source = _source(fields.get("source"))
@@ -91,7 +95,7 @@ class Judge:
                 told = f"{place[0]}/{place[1]}/{offset} has been answered already"
                 self._find("duplicates", record, identifier, told)
                 return
-            partition.answered[index] = 1
+            partition.answered[index] = _COMMANDED if role == "commands" else _ANSWERED
         self._order(record, place, offset, identifier)
 
     def result(self, committed: dict[Place, int] | None = None, answering: dict[Place, int] | None = None) -> Result:
@@ -104,6 +108,10 @@ class Judge:
             for place, offset, example in self._ahead:
                 if offset >= after.get(place, 0):
                     self._result.find("unexplained", example)
+        for place, index, example in self._samples:
+            # one whose input nothing answers is missing, or its answer is not read yet
+            if self._inputs.partitions[place].answered[index] == _ANSWERED:
+                self._result.find("unexplained", example)
         for place, partition in self._inputs.partitions.items():
             self._unanswered(place, partition)
         self._lineage.finish(answering)
@@ -119,6 +127,18 @@ class Judge:
                 continue
             identifier = partition.facts(index).id or None
             self._result.find("missing", Example(*place, offset, identifier, "no disposition names it"))
+
+    def _sampled(self, role: str, record: Record, fields: dict[str, Any], identifier: str | None) -> None:
+        """A sample shows a command: its source is that of one."""
+        source = _source(fields.get("source"))
+        partition = self._inputs.partitions.get(source[0]) if source else None
+        if role != "reviews" or source is None or partition is None or fields.get("caused_by") is not None:
+            self._find("unexplained", record, identifier, "it is no sample of a command: a review with its source")
+            return
+        place, offset = source
+        if (index := partition.index(offset)) is not None:
+            told = f"it is a sample, and {place[0]}/{place[1]}/{offset} did not become a command"
+            self._samples.append((place, index, _example(record, identifier, told)))
 
     def _ahead_of_group(self, record: Record, place: Place, offset: int, identifier: str | None) -> None:
         if self._committed is None or offset < self._committed.get(place, 0):

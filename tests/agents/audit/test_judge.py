@@ -208,6 +208,16 @@ def test_later_steps_are_counted_and_answer_nothing() -> None:
     assert found(judged(INPUTS, with_first(FIRST.changed(kind="followup")))) == {"missing": 1}
 
 
+def test_a_sample_shows_a_command() -> None:
+    sampled = review(INPUTS[0], offset=100).changed(kind="audit_sample")
+    assert found(judged(INPUTS, [*OUTPUTS, sampled])) == {}
+    caused = sampled.changed(caused_by={"topic": "t", "partition": 0, "offset": 0})
+    for wrong in (caused, sampled.changed(source=None), sampled.changed(source={"topic": "t"})):
+        assert found(judged(INPUTS, [*OUTPUTS, wrong])) == {"unexplained": 1}
+    of_others = [review(one, offset=100).changed(kind="audit_sample") for one in INPUTS]
+    assert sum(found(judged(INPUTS, [*OUTPUTS, one])) == {"unexplained": 1} for one in of_others) == len(INPUTS) - 2
+
+
 def test_a_later_commands_deadline_and_repetition_are_watched_too() -> None:
     late = replace(command(INPUTS[1], offset=100).changed(kind="followup", deadline_ms=GATED_MS), timestamp=0)
     assert found(judged(INPUTS, [*OUTPUTS, late])) == {"late_commands": 1}
