@@ -211,11 +211,11 @@ def test_later_steps_are_counted_and_answer_nothing() -> None:
 def test_a_sample_shows_a_command() -> None:
     sampled = review(INPUTS[0], offset=100).changed(kind="audit_sample")
     assert found(judged(INPUTS, [*OUTPUTS, sampled])) == {}
-    caused = sampled.changed(caused_by={"topic": "t", "partition": 0, "offset": 0})
-    for wrong in (caused, sampled.changed(source=None), sampled.changed(source={"topic": "t"})):
+    for wrong in (sampled.changed(source=None), sampled.changed(source={"topic": "t"})):
         assert found(judged(INPUTS, [*OUTPUTS, wrong])) == {"unexplained": 1}
-    of_others = [review(one, offset=100).changed(kind="audit_sample") for one in INPUTS]
-    assert sum(found(judged(INPUTS, [*OUTPUTS, one])) == {"unexplained": 1} for one in of_others) == len(INPUTS) - 2
+    for one in (INPUTS[1], INPUTS[2]):  # a review, and an exception
+        wrong = review(one, offset=100).changed(kind="audit_sample")
+        assert found(judged(INPUTS, [*OUTPUTS, wrong])) == {"unexplained": 1}
 
 
 def test_a_later_commands_deadline_and_repetition_are_watched_too() -> None:

@@ -297,3 +297,22 @@ def test_one_file_is_read_alone(tmp_path: Path) -> None:
     folder = write_policies(tmp_path)
     (folder / "other.yaml").write_text("nonsense")
     assert [policy.name for policy in load(folder / "billing.yaml").by_index] == ["billing@3"]
+
+
+def test_aliases_that_explode_are_refused_before_they_are_built(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    path, found, _ = fault(tmp_path, "\n".join(lines))
+    assert path.startswith("line ") and "aliases" in found
+    path, found, _ = fault(tmp_path, "a: &a [*a]")
+    assert "aliases" in found
+
+
+def test_a_few_aliases_are_fine_and_a_large_file_is_not(tmp_path: Path) -> None:
+    shared = (
+        HEAD + "    - {name: a, then: block, when: &w {segment: {equals: x}}}\n    - {name: b, then: block, when: *w}"
+    )
+    policies, faults = read_folder(write(tmp_path, a=shared))
+    assert faults == [] and policies[0].blocks[0].when == policies[0].blocks[1].when
+    path, found, expected = fault(tmp_path, "#" * 10_000_000)
+    assert (path, found, expected) == ("", "a file of 10000000 bytes", "at most 262144")
