@@ -22,6 +22,7 @@ from streams.runtime.stage import Batch
 from streams.runtime.world import Needs
 
 NAME = "reviews"
+BATCH_RECORDS_MAX = 250  # answered within a fraction of what is kept back for a transaction
 
 
 class World(Protocol):
@@ -94,5 +95,6 @@ def role(group: str, in_force: InForce, clock_ms: Callable[[], int], keys: Keys,
         group,
         ("reviews", "verdicts"),
         lambda number: ReviewStage(number, in_force, clock_ms, keys, headers),
-        released=in_force.drop,
+        BATCH_RECORDS_MAX,
+        in_force.drop,
     )

@@ -2,8 +2,9 @@
 
     open --approve, short of the quorum--> open          told again, with who has approved it
     open --approve, the quorum-----------> command       where the re-check holds, at that moment
-                                         > asked again   past `fresh_until_ms`, outdated or blocked by now; where nobody
-                                                         can be asked in time it ends as `review.outdated`
+                                         > asked again   past `fresh_until_ms`, or so close to it that no command would
+                                                         be of use; outdated, or blocked by now; where nobody can be
+                                                         asked in time it ends as `review.outdated`
     open --reject------------------------> rejected
     open --modify------------------------> open          another action, approved by whoever proposes it; with a
                                                          quorum of one it goes on as approved
@@ -39,6 +40,9 @@ from streams.review_pending import change
 from streams.review_rules import blocked, halted
 
 REJECTED, EXPIRED, OUTDATED, INVALIDATED = "review.rejected", "review.expired", "review.outdated", "review.invalidated"
+# What a transaction may take. Without it, a worker that catches up would have in every batch an approval whose time
+# runs out before the commit, and decide it again and again.
+COMMIT_MS = 500
 _plain = msgspec.json.Encoder().encode
 
 
@@ -140,6 +144,10 @@ def _outdated(review: Review, seen: Seen) -> Refused | None:
     if review.fresh_until_ms <= seen.now_ms:
         age_ms = max(0, seen.now_ms - decision.observed_at_ms)
         return Refused("stale.age", f"approved when it was {age_ms} ms old, past the deadline of its attempt")
+    kept_back_ms = max(COMMIT_MS, policy.freshness.reserve.initial_ms)
+    if (left_ms := review.fresh_until_ms - seen.now_ms) <= kept_back_ms:
+        told = f"{left_ms} ms are left, and {kept_back_ms} ms are kept back for the transaction and the executor"
+        return Refused("stale.unactionable", told)
     fields = policy.freshness.context
     if fields is not None and (moved := context_moved(decision, fields, seen.contexts)) is not None:
         return moved

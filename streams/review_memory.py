@@ -22,7 +22,8 @@ from streams.ring import Ring
 OPEN, HELD, ENDED = "open/", "held/", "ended/"
 OPEN_MAX = 20_000  # people do not get through more in a week
 OPEN_BYTES_MAX = 256 * 1024 * 1024  # a review may hold 256 KiB, and the count alone bounds nothing
-HELD_MAX = 1_000
+HELD_MAX = 20_000  # after an outage all answers may be fetched before the reviews that they are about
+HELD_BYTES_MAX = 64 * 1024 * 1024
 ENDED_MAX = 100_000
 _FORMAT = 6
 _ENTRY = struct.Struct(">QB8s")  # expires_ms, state, of the action's digest
@@ -41,8 +42,9 @@ class ReviewMemory:
 
     def __init__(self, open_max: int = OPEN_MAX, open_bytes_max: int = OPEN_BYTES_MAX) -> None:
         self.open: dict[str, Open] = {}
-        self.held: dict[int, Arrived] = {}  # by offset
-        self.held_since_ms: dict[int, int] = {}
+        self._held: dict[int, tuple[Arrived, str, int]] = {}  # by offset: it, its review, since when; oldest first
+        self._held_of: dict[str, list[int]] = {}  # offsets, by review
+        self._held_bytes = 0
         self._open_max, self._bytes_max = open_max, open_bytes_max
         self._sizes: dict[str, int] = {}
         self._bytes = 0
@@ -62,7 +64,7 @@ class ReviewMemory:
             if slot.startswith(OPEN):
                 self._put(unpacked(value), len(value))
             elif slot.startswith(HELD):
-                self._hold(taken_up(value), now_ms)
+                self._hold(*taken_up(value), now_ms)
         self._ring.restore((value for slot, value in changelog.items() if slot.startswith(ENDED)), now_ms)
 
     def keep(self, one: Open) -> None:
@@ -131,21 +133,51 @@ class ReviewMemory:
         digest = _digest(review_id)
         return self._new.get(digest) or self._ring.get(digest)
 
-    def hold(self, one: Arrived, now_ms: int) -> bool:
+    def hold(self, one: Arrived, review_id: str, now_ms: int) -> bool:
         """Keeps a verdict until its review comes; False: there is no room."""
-        if len(self.held) >= HELD_MAX:
+        if len(self._held) >= HELD_MAX or self._held_bytes >= HELD_BYTES_MAX:
             return False
-        self._changes[f"{HELD}{one.place.offset}"] = held(one)
-        self._hold(one, now_ms)
+        self._changes[f"{HELD}{one.place.offset}"] = held(one, review_id)
+        self._hold(one, review_id, now_ms)
         return True
 
-    def _hold(self, one: Arrived, now_ms: int) -> None:
-        self.held[one.place.offset], self.held_since_ms[one.place.offset] = one, now_ms
+    def _hold(self, one: Arrived, review_id: str, now_ms: int) -> None:
+        self._held[one.place.offset] = one, review_id, now_ms
+        self._held_of.setdefault(review_id, []).append(one.place.offset)
+        self._held_bytes += len(one.value)
 
-    def let_go(self, one: Arrived) -> None:
-        """A held verdict is answered now."""
-        del self.held[one.place.offset], self.held_since_ms[one.place.offset]
-        self._changes[f"{HELD}{one.place.offset}"] = None
+    def let_go_of(self, review_id: str) -> list[Arrived]:
+        """The verdicts that were held for a review, in the order in which they came; held no longer."""
+        return [self._let_go(offset) for offset in sorted(self._held_of.get(review_id, ()))]
+
+    def let_go_before(self, ms: int) -> list[Arrived]:
+        """The verdicts that have been held since `ms` or longer; held no longer."""
+        gone = []
+        for offset, (_, _, since_ms) in self._held.items():
+            if since_ms > ms:
+                break
+            gone.append(offset)
+        return [self._let_go(offset) for offset in gone]
+
+    def _let_go(self, offset: int) -> Arrived:
+        one, review_id, _ = self._held.pop(offset)
+        same = self._held_of[review_id]
+        same.remove(offset)
+        if not same:
+            del self._held_of[review_id]
+        self._held_bytes -= len(one.value)
+        self._changes[f"{HELD}{offset}"] = None
+        return one
+
+    @property
+    def held_since_ms(self) -> int | None:
+        """Since when the verdict has been held that is held longest."""
+        return next((since_ms for _, _, since_ms in self._held.values()), None)
+
+    @property
+    def held_to_ms(self) -> int | None:
+        """When the broker had the last of the verdicts that are held."""
+        return max((one.at_ms for one, _, _ in self._held.values()), default=None)
 
     def take_changes(self, now_ms: int) -> dict[str, bytes | None]:
         """Slot -> value since the last time, for the transaction; None takes a slot away."""

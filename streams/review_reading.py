@@ -27,7 +27,7 @@ class Arrived(msgspec.Struct, frozen=True, gc=False):
 
 
 _encode = msgspec.json.Encoder().encode
-_arrived = msgspec.json.Decoder(Arrived).decode
+_held = msgspec.json.Decoder(tuple[Arrived, str]).decode
 
 
 def arrived(fetched: Fetched, index: int) -> Arrived:
@@ -46,14 +46,14 @@ def came(fetched: Fetched, index: int) -> Came:
     return () if fetched.headers is None else fetched.headers[index]
 
 
-def held(one: Arrived) -> bytes:
+def held(one: Arrived, review_id: str) -> bytes:
     """Its record in the changelog, where it waits for its review."""
-    return _encode(one)
+    return _encode((one, review_id))
 
 
-def taken_up(value: bytes) -> Arrived:
-    """Raises ValueError where it is none."""
-    return _arrived(value)
+def taken_up(value: bytes) -> tuple[Arrived, str]:
+    """The record, and the review that it waits for. Raises ValueError where it is none."""
+    return _held(value)
 
 
 def review_in(value: bytes) -> Review | Refusal:

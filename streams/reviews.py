@@ -79,8 +79,9 @@ class Reviews:
         """When something is to be done that no record asks for; None: there is nothing."""
         if self.memory.open and snapshot is not self._snapshot:
             return now_ms
-        due = [self.memory.next_due_ms, *(self._given_up_ms(offset) for offset in self.memory.held)]
-        return min((at for at in due if at is not None), default=None)
+        since_ms = self.memory.held_since_ms
+        gives_up_ms = None if since_ms is None else max(since_ms, self._older_ms) + HOLD_MS
+        return min((at for at in (self.memory.next_due_ms, gives_up_ms) if at is not None), default=None)
 
     def decide(self, fetched: Sequence[Fetched], now_ms: int, snapshot: Snapshot, contexts: Contexts) -> Turn:
         """What the records, of `reviews` and `verdicts`, and the time `now_ms` make of the reviews."""
@@ -91,20 +92,23 @@ class Reviews:
         self._policies()
         for batch in fetched:
             if batch.input == "reviews":
+                self._is_behind(batch)
                 for index in range(len(batch)):
                     self._arrives(arrived(batch, index), came(batch, index))
         for batch in fetched:
             if batch.input == "verdicts":
                 for index in range(len(batch)):
                     self._answer(arrived(batch, index))
-        for offset in [one for one in self.memory.held if self._given_up_ms(one) <= now_ms]:
-            waited = self.memory.held[offset]
-            self.memory.let_go(waited)
-            self._refuse(waited, Refusal("verdict.unknown_review", "there is no such review"))
+        if now_ms >= self._older_ms + HOLD_MS:
+            for waited in self.memory.let_go_before(now_ms - HOLD_MS):
+                self._refuse(waited, Refusal("verdict.unknown_review", "there is no such review"))
         return Turn(self._records, self.memory.take_changes(now_ms), self._earliest_ms, self._counts)
 
-    def _given_up_ms(self, offset: int) -> int:
-        return max(self.memory.held_since_ms[offset], self._older_ms) + HOLD_MS
+    def _is_behind(self, batch: Fetched) -> None:
+        """Notes that reviews still come older than a verdict that is held: the one it waits for may follow."""
+        to_ms = self.memory.held_to_ms
+        if to_ms is not None and len(batch) and batch.timestamps_ms[0] <= to_ms:
+            self._older_ms = self._seen.now_ms
 
     # what nobody said
 
@@ -125,8 +129,6 @@ class Reviews:
     # what the gate sent
 
     def _arrives(self, record: Arrived, headers: Came) -> None:
-        if any(record.at_ms <= waiting.at_ms for waiting in self.memory.held.values()):
-            self._older_ms = self._seen.now_ms
         review = review_in(record.value)
         if isinstance(review, Refusal):
             self._refuse(record, review)
@@ -138,9 +140,7 @@ class Reviews:
             self.memory.note(review.review_id, State.SAMPLE, review.action_digest, self._seen.now_ms)
         else:
             self._opens(opened(review, record.place, headers))
-        waited = [one for one in self.memory.held.values() if _names(one, review.review_id)]
-        for one in sorted(waited, key=lambda each: each.place.offset):
-            self.memory.let_go(one)
+        for one in self.memory.let_go_of(review.review_id):
             self._answer(one)
 
     def _opens(self, one: Open) -> None:
@@ -206,7 +206,9 @@ class Reviews:
         elif state is not None:
             told = "it was answered already" if state is State.ANSWERED else "the review has ended"
             self._refuse(record, Refusal("verdict.ended", told))
-        elif not said.review_id.startswith(self._mine) or not self.memory.hold(record, self._seen.now_ms):
+        elif not said.review_id.startswith(self._mine) or not self.memory.hold(
+            record, said.review_id, self._seen.now_ms
+        ):
             self._refuse(record, Refusal("verdict.unknown_review", "there is no such review in this partition"))
 
     # what becomes of it
@@ -230,8 +232,3 @@ class Reviews:
         made = rejection(record.place, record.key, record.value, *why, self._settings)
         self._records.append(made)
         self._counts["", "rejections", why.reason] += 1
-
-
-def _names(record: Arrived, review_id: str) -> bool:
-    said = verdict_in(record)
-    return isinstance(said, Verdict) and said.review_id == review_id

@@ -67,10 +67,10 @@ class Reviewed:
 def _source(value: object) -> _Source | None:
     if not isinstance(value, dict):
         return None
-    found = tuple(value.get(name) for name in ("topic", "partition", "offset"))
-    topic, partition, offset = found
-    placed = isinstance(topic, str) and is_int(partition) and is_int(offset)
-    return (sys.intern(topic), partition, offset) if placed else None
+    topic, partition, offset = (value.get(name) for name in ("topic", "partition", "offset"))
+    if not (isinstance(topic, str) and is_int(partition) and is_int(offset)):
+        return None
+    return sys.intern(topic), partition, offset
 
 
 def _told(source: _Source) -> str:

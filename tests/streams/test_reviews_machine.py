@@ -122,6 +122,8 @@ class Model:
             return "reviews"
         if self.fresh <= now:
             return self.again("stale.age", now)
+        if self.fresh - 500 <= now:
+            return self.again("stale.unactionable", now)
         if context != self.context:
             return self.again("stale.context", now)
         if over is not None and self.value > over:
@@ -213,7 +215,7 @@ def steps(rnd: random.Random) -> Iterator[Step]:
         if kind == "verdict":
             yield kind, a_verdict(rnd)
         elif kind == "time":
-            yield kind, rnd.choice([1, 1, 60_000, 299_500, 598_999, 599_000, 600_000])
+            yield kind, rnd.choice([1, 1, 60_000, 299_500, 598_499, 598_500, 599_000, 600_000])
         elif kind == "policy":
             yield kind, (rnd.choice([3, 4, 5]), rnd.choice(["keep"] * 4 + ["invalidate", "reevaluate"]))
         else:
