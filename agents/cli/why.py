@@ -91,7 +91,7 @@ def _print(story: Story, console: Console) -> None:
         table.add_row(clock(at_ms), f"+{duration(max(0, at_ms - before_ms))}", _lines(entry))
         before_ms = at_ms
     console.print(table)
-    console.print(Text(printable(f"-> {story.conclusion}\n", LINE_CHARS_MAX), style="bold"))
+    console.print(Text(printable(f"-> {story.conclusion}", LINE_CHARS_MAX), style="bold"), end="\n\n")
 
 
 def _lines(entry: Entry) -> Text:

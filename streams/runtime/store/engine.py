@@ -28,7 +28,7 @@ def engine_of(url: str) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         if parsed.database and parsed.database != ":memory:":
             try:
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+                Path(parsed.database).parent.mkdir(0o700, parents=True, exist_ok=True)
             except OSError as error:
                 raise _unusable(url, error) from error
         engine = create_engine(parsed, connect_args={"timeout": WAIT_S})

@@ -11,7 +11,21 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import Connection, RowMapping, Select, Table, and_, case, delete, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    Select,
+    Table,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from streams.errors import ConfigurationError
@@ -122,15 +136,17 @@ class ReviewStore:
 
     def reviews(self, wanted: Wanted) -> tuple[list[Row], int]:
         """The first of them, soonest deadline first, open before ended; and how many there are."""
-        found = select(*(column for column in REVIEWS.c if column.name != "text"))
-        found = _narrowed(found, wanted)
+        columns = [column for column in REVIEWS.c if column.name != "text"]
+        found = _narrowed(select(*columns), wanted).order_by(
+            REVIEWS.c.state.desc(), REVIEWS.c.deadline_ms, REVIEWS.c.review_id
+        )
         with reading(self._engine, self._url) as connection:
-            rows = connection.execute(
-                found.order_by(REVIEWS.c.state.desc(), REVIEWS.c.deadline_ms, REVIEWS.c.review_id)
-            ).mappings()
-            kept = [_plain(row) for row in rows]
-        if wanted.answerable_by is not None:
-            kept = [row for row in kept if wanted.answerable_by not in _names(row["approved_by"])]
+            if wanted.answerable_by is None:
+                rows = [_plain(row) for row in connection.execute(found.limit(wanted.limit)).mappings()]
+                count = connection.execute(_narrowed(select(func.count()).select_from(REVIEWS), wanted)).scalar_one()
+                return rows, count
+            kept = [_plain(row) for row in connection.execute(found).mappings()]
+        kept = [row for row in kept if wanted.answerable_by not in _names(row["approved_by"])]
         return kept[: wanted.limit], len(kept)
 
     def named(self, beginning: str, limit: int = 3) -> list[Row]:
