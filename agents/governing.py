@@ -67,13 +67,15 @@ class Acknowledged:
 class Waiting:
     """Reads heartbeats from before a change on, so that its acknowledgements are heard as they come.
 
+    Heartbeats are in no transaction; those of others on the topic are not waited for.
+
     async with Waiting(kafka) as waiting: ... change ...; await waiting.until(behind, timeout_s)
     """
 
     def __init__(self, kafka: Kafka) -> None:
         self._kafka = kafka
         self._partition = TopicPartition(kafka.topic("workers"), 0)
-        self._consumer: AIOKafkaConsumer = reader(kafka, "earliest")
+        self._consumer: AIOKafkaConsumer = reader(kafka, "earliest", "read_uncommitted")
         self._opened_s = 0.0
         self.workers = Workers()
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import orjson
-
 from schemas.published import Halt, Preapproval, Scope
 from streams.batch import Refused, Row
+from streams.chains import action_types
 
 
 class Halted(NamedTuple):
@@ -51,7 +50,7 @@ class Halts:
         assert decision is not None
         kinds: Sequence[str | None] = (None,)
         if any(scope.action_type is not None for scope in self.by_scope):
-            kinds = action_types(bytes(decision.action)) or kinds
+            kinds = action_types(decision) or kinds
         found = (self.over(decision.workflow, decision.segment, decision.model, kind) for kind in kinds)
         return next(filter(None, found), None)
 
@@ -64,14 +63,6 @@ def stop(rows: Iterable[Row], halts: Halts) -> None:
     for row in rows:
         if (halted := halts.over_row(row)) is not None:
             row.stage, row.refused = "halt", Refused("halted", str(halted))
-
-
-def action_types(action: bytes) -> list[str]:
-    """The `type` of an action that is an object, or of each step of one that is an array of them."""
-    read = orjson.loads(action)
-    steps = read if isinstance(read, list) else [read]
-    kinds = [step.get("type") for step in steps if isinstance(step, dict)]
-    return [kind for kind in kinds if isinstance(kind, str)]
 
 
 class Granted(NamedTuple):

@@ -14,21 +14,28 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from schemas.policy import PolicyDocument
 from schemas.published import Current, Halt, Preapproval, PublishedPolicy, Recall, Scope, current_key, policy_key
 from schemas.verdict import SIGNATURE_HEADER
+from streams.document import read_document
 from streams.halts import Granted, Halts
 from streams.path import Snapshot
 from streams.policy import Policy, compile_policy
+from streams.terms import Problem
 
 _published = msgspec.json.Decoder(PublishedPolicy).decode
 _current = msgspec.json.Decoder(Current).decode
 _halt = msgspec.json.Decoder(Halt).decode
 _recall = msgspec.json.Decoder(Recall).decode
 _preapproval = msgspec.json.Decoder(Preapproval).decode
-_document = msgspec.json.Decoder(PolicyDocument).decode
-# what a halt that cannot be read does: it stops
-UNREADABLE = "a halt that this version cannot read: taken for one"
+# a halt that cannot be read stops its scope; one whose scope cannot be read stops everything
+UNREADABLE = Halt(True, "a halt that this version cannot read: taken for one", "nobody known", 0)
+
+
+def _halted(value: bytes) -> bool:
+    try:
+        return _halt(value).halted
+    except ValueError:
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,7 @@ class Rulebook:
         self._versions: dict[tuple[str, int], PublishedPolicy] = {}
         self._currents: dict[str, Current] = {}
         self._halts: dict[Scope, Halt] = {}
+        self._strange: dict[str, Halt] = {}  # halts of no scope that can be read, by key
         self._recalls: dict[str, Recall] = {}
         self._preapprovals: dict[str, Granted] = {}
         self._troubles: dict[str, str] = {}
@@ -70,7 +78,7 @@ class Rulebook:
 
     def _take(self, name: str, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> None:
         kind, _, rest = name.partition("/")
-        if value is None and kind in ("policy", "current", "halt"):
+        if value is None and kind in ("policy", "current"):
             raise ValueError("it was removed, and such a record never is")
         if kind == "policy":
             self._take_version(name, _published(value or b""))
@@ -80,7 +88,7 @@ class Rulebook:
                 raise ValueError(f"it is about the workflow {moved.workflow!r}")
             self._currents[moved.workflow] = moved
         elif kind == "halt":
-            self._take_halt(Scope.of_key(name), value or b"")
+            self._take_halt(name, value)
         elif kind == "recall":
             if value is None:
                 self._recalls.pop(unquote(rest), None)
@@ -98,11 +106,21 @@ class Rulebook:
         if there.digest != published.digest:
             raise ValueError("this version was published before with other content, which stays in force")
 
-    def _take_halt(self, scope: Scope, value: bytes) -> None:
+    def _take_halt(self, name: str, value: bytes | None) -> None:
+        try:
+            scope = Scope.of_key(name)
+        except ValueError:
+            self._strange.pop(name, None)
+            if value is not None and _halted(value):
+                self._strange[name] = UNREADABLE
+                raise
+            return
+        if value is None:
+            raise ValueError("it was removed, and a halt never is: it is resumed")
         try:
             self._halts[scope] = _halt(value)
         except ValueError:
-            self._halts[scope] = Halt(True, UNREADABLE, "nobody known", 0)
+            self._halts[scope] = UNREADABLE
             raise
 
     def _take_preapproval(self, rest: str, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> None:
@@ -116,7 +134,10 @@ class Rulebook:
 
     @property
     def halts(self) -> Halts:
-        return Halts(self._halts)
+        return Halts(self._all_halts())
+
+    def _all_halts(self) -> dict[Scope, Halt]:
+        return {**self._halts, Scope(): UNREADABLE} if self._strange else dict(self._halts)
 
     def edition(self) -> Edition:
         """All of it as it is now."""
@@ -124,7 +145,7 @@ class Rulebook:
             self.next_offset,
             MappingProxyType(dict(self._versions)),
             MappingProxyType(dict(self._currents)),
-            MappingProxyType(dict(self._halts)),
+            MappingProxyType(self._all_halts()),
             MappingProxyType(dict(self._recalls)),
             MappingProxyType(dict(self._preapprovals)),
             MappingProxyType(dict(self._troubles)),
@@ -148,14 +169,14 @@ class Compiler:
             if workflow in self._last:
                 wanted.append(self._last[workflow])
             for version in wanted:
-                found = self._policy(edition, workflow, version)
+                found = self.policy(edition, workflow, version)
                 if isinstance(found, Policy):
                     policies[workflow], self._last[workflow] = found, version
                     break
             else:
                 version = 0
             if version != current.version:
-                why = self._policy(edition, workflow, current.version)
+                why = self.policy(edition, workflow, current.version)
                 instead = f"{workflow}@{version} stays in force" if version else "no version of it is in force"
                 troubles.append(f"{workflow}@{current.version} cannot be used here: {why}; {instead}")
         used = sorted(policies.values(), key=lambda policy: policy.index)
@@ -163,7 +184,8 @@ class Compiler:
         halts, granted = Halts(edition.halts), tuple(edition.preapprovals.values())
         return Snapshot(used, halts, edition.currents, granted), troubles
 
-    def _policy(self, edition: Edition, workflow: str, version: int) -> Policy | str:
+    def policy(self, edition: Edition, workflow: str, version: int) -> Policy | str:
+        """A version, in force or not; or why it cannot be used."""
         published = edition.versions.get((workflow, version))
         if published is None:
             return "it was not published"
@@ -173,15 +195,20 @@ class Compiler:
         return found
 
     def _compile(self, published: PublishedPolicy) -> Policy | str:
-        try:
-            document = _document(bytes(published.document))
-        except (ValueError, RecursionError) as error:
-            return f"{error}"
+        document, problems = read_document(bytes(published.document))
+        if document is None:
+            return _told(problems)
         if (document.workflow, document.version) != (published.workflow, published.version):
             return f"its document is {document.workflow}@{document.version}"
         index = self._indices.get(published.workflow, len(self._indices))
         policy, problems = compile_policy(document, index)
         if policy is None:
-            return "; ".join(f"{path}: found {found}, expected {expected}" for path, found, expected in problems)
+            return _told(problems)
         self._indices.setdefault(published.workflow, index)
         return policy
+
+
+def _told(problems: Iterable[Problem]) -> str:
+    return "; ".join(
+        f"{path or 'the document'}: found {found}, expected {expected}" for path, found, expected in problems
+    )

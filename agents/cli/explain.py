@@ -26,8 +26,11 @@ from streams.explain import Explanation, Seen, Tried
 from streams.explain import explain as explained
 from streams.path import Snapshot
 from streams.policy import Policy
+from streams.rulebook import Compiler
 from streams.runtime.policies import load
+from streams.runtime.policies_topic import read_edition
 from streams.runtime.records import Lenient, install
+from streams.runtime.settings import Kafka
 
 COLORS = {"holds": "green", "false": "", "unknown": "yellow", "error": "red", "not asked": "dim"}
 SIGNS = {"at_least": "at least", "at_most": "at most", "not_in": "not in"}
@@ -40,6 +43,7 @@ class Asked(NamedTuple):
     value: bytes
     now_ms: int | None = None
     context_version: int | None = None
+    policy: str | None = None  # that decided it
 
 
 @click.command(
@@ -47,7 +51,7 @@ class Asked(NamedTuple):
     "\b\n"
     "  sluicegate policy explain --policies policies/ decision.json\n"
     "  echo '{...}' | sluicegate policy explain --policies policies/ -\n"
-    "  sluicegate policy explain --policies policies/ --id payout-17-1     one that was recorded, at its own time\n"
+    "  sluicegate policy explain --id payout-17-1     one that was recorded, at its own time, by the version that decided\n"
     "  sluicegate policy explain --policies policies/ --output json decision.json | jq .outcome.reasons\n\n"
     "Without --at a decision from a file is explained at the newest of its own times, a recorded one at the time at "
     "which the gate decided it, with the context version that it saw. The exit code is 0 whatever becomes of the "
@@ -58,9 +62,9 @@ class Asked(NamedTuple):
 @click.option(
     "--policies",
     type=click.Path(path_type=Path),
-    required=True,
     metavar="DIR",
-    help="The folder of policies, one YAML file per workflow.",
+    help="A folder of policies, one YAML file per workflow.  [default: those published: for a recorded decision the "
+    "version that decided it, else those in force]",
 )
 @click.option("--at", "at_ms", type=Moment(), metavar="TIME", help="Explain it as at this time.")
 @click.option(
@@ -72,7 +76,7 @@ class Asked(NamedTuple):
 def explain(
     file: IO[bytes] | None,
     identifier: str | None,
-    policies: Path,
+    policies: Path | None,
     at_ms: int | None,
     context_version: int | None,
     bootstrap: str,
@@ -86,9 +90,11 @@ def explain(
     """
     if (file is None) == (identifier is None):
         raise click.UsageError("give a FILE, or --id of a recorded decision")
-    snapshot = load(policies)
+    snapshot = None if policies is None else load(policies)
     asked = Asked(file.read().strip()) if file is not None else _recorded(Scope(bootstrap, prefix), str(identifier))
     body = _body(asked.value)
+    if snapshot is None:
+        snapshot = _published(Kafka(bootstrap, prefix), asked.policy)
     now_ms = next((time for time in (at_ms, asked.now_ms) if time is not None), _newest_ms(body))
     seen = next((one for one in (context_version, asked.context_version) if one is not None), None)
     found = explained(asked.value, _policy(snapshot, body), now_ms, seen)
@@ -113,7 +119,22 @@ def _recorded(scope: Scope, identifier: str) -> Asked:
     value = orjson.dumps(body)
     if answer is None:
         return Asked(value, first.at_ms)
-    return Asked(value, answer.body.get("gated_at_ms"), answer.body.get("context_version_seen"))
+    return Asked(
+        value, answer.body.get("gated_at_ms"), answer.body.get("context_version_seen"), answer.body.get("policy")
+    )
+
+
+def _published(kafka: Kafka, name: str | None) -> Snapshot:
+    """The version of this name alone, or the policies in force. Raises ConfigurationError."""
+    quiet_client_logs()
+    edition, compiler = asyncio.run(read_edition(kafka)), Compiler()
+    if name is None:
+        return compiler.snapshot(edition)[0]
+    workflow, _, version = name.rpartition("@")
+    found = compiler.policy(edition, workflow, int(version))
+    if isinstance(found, str):
+        raise ConfigurationError(f"{name}, which decided it, cannot be used here: {found}; give --policies")
+    return Snapshot([found])
 
 
 def _answers(one: Found, asked: Found) -> bool:

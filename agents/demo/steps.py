@@ -54,6 +54,10 @@ def looking_around(bootstrap: str, prefix: str, metrics_port: int) -> list[Step]
         Step("what was not acted on, and why", f"{program} tail exceptions --from-beginning -n 5"),
         Step("20 decisions more", f"{python} -m agents.workflows.billing --count 20 | {program} send -"),
         Step("what the executor said to the commands", f"{program} tail receipts --from-beginning -n 10"),
+        Step("what waits for a person", f"{program} reviews list"),
+        Step("who put which policy in force", f"{program} policy history"),
+        Step("nothing is acted on any more ...", f"{program} halt --workflow billing --why drill"),
+        Step("... and now it is again", f"{program} resume --workflow billing --why 'the drill is over'"),
         Step("are the promises kept?", f"{program} audit --group {prefix}gate"),
     ]
     if shutil.which("curl"):

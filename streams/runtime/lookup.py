@@ -139,15 +139,19 @@ class Lookup:
         return False
 
 
-def reader(kafka: Kafka, reset: Literal["earliest", "none"]) -> AIOKafkaConsumer:
-    """A read_committed consumer without a group, for partitions that are assigned by hand.
+def reader(
+    kafka: Kafka,
+    reset: Literal["earliest", "none"],
+    level: Literal["read_committed", "read_uncommitted"] = "read_committed",
+) -> AIOKafkaConsumer:
+    """A consumer without a group, for partitions that are assigned by hand.
 
     `reset`: where to read on when an offset is no longer there; "none" raises OffsetOutOfRangeError instead.
     """
     return AIOKafkaConsumer(
         bootstrap_servers=kafka.bootstrap,
         request_timeout_ms=int(REQUEST_S * 1000),
-        isolation_level="read_committed",
+        isolation_level=level,
         enable_auto_commit=False,
         auto_offset_reset=reset,
         max_partition_fetch_bytes=FETCH_BYTES_MAX,

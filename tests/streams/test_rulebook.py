@@ -147,10 +147,24 @@ def test_halts_come_and_go_and_the_smallest_key_is_named() -> None:
 def test_a_halt_that_cannot_be_read_halts() -> None:
     topic = Topic()
     topic.put("halt/billing/*/*/*", b'{"halted": "perhaps"}')
-    assert topic.book.halts.by_scope == {Scope("billing"): Halt(True, UNREADABLE, "nobody known", 0)}
+    assert topic.book.halts.by_scope == {Scope("billing"): UNREADABLE}
     assert len(topic.troubles()) == 1
     topic.put("halt/billing/*/*/*", b'{"halted": false, "why": "w", "by": "b", "at_ms": 1}')
     assert (topic.book.halts.by_scope, topic.troubles()) == ({}, [])
+
+
+def test_a_halt_of_a_scope_that_cannot_be_read_halts_everything() -> None:
+    topic = Topic()
+    for key in ("halt/a/b", "halt/%ff/*/*/*"):
+        topic.put(key, b"{}")
+        assert topic.book.halts.by_scope == {Scope(): UNREADABLE}
+        assert len(topic.troubles()) == 1
+        topic.put(key, None)
+        assert (topic.book.halts.by_scope, topic.troubles()) == ({}, [])
+    topic.put("halt/a/b", b'{"halted": true, "why": "w", "by": "b", "at_ms": 1}')
+    assert topic.book.edition().halts == {Scope(): UNREADABLE}
+    topic.put("halt/a/b", b'{"halted": false, "why": "w", "by": "b", "at_ms": 1}')
+    assert not topic.book.halts
 
 
 @pytest.mark.parametrize(
@@ -162,7 +176,7 @@ def test_a_halt_that_cannot_be_read_halts() -> None:
         ("policy/billing@1", None, "never is"),
         ("current/x", applied(Rulebook().edition(), [document()], "keep", ANA)[1].value, "the workflow 'billing'"),
         ("halt/a/b", b"{}", "is not halt/"),
-        ("halt/%ff/*/*/*", b"{}", "cannot be used"),
+        ("halt/b/*/*/*", None, "never is"),
         ("preapproval/x", b"[]", "cannot be used"),
     ],
 )
