@@ -247,12 +247,14 @@ def worker(
     name: str = "worker",
     group: str | None = None,
     module: str = "agents.worker",
+    role: str = "gate",
+    more: Sequence[str] = (),
 ) -> Child:
     """One worker process without a supervisor; `folder` takes its policies, its log and its scratch files."""
     policies = folder / "policies"
     if not policies.exists():
         write_policies(policies)
     seed(bootstrap, prefix, policies)
-    arguments = ["gate", f"--bootstrap={bootstrap}", f"--prefix={prefix}", f"--group={group or prefix + 'gate'}"]
-    arguments += [f"--data={folder / name}"]
+    arguments = [role, f"--bootstrap={bootstrap}", f"--prefix={prefix}", f"--group={group or prefix + role}"]
+    arguments += [f"--data={folder / name}", *more]
     return Child([sys.executable, "-m", module, *arguments], folder / f"{name}.log")

@@ -11,9 +11,11 @@ from schemas.identifiers import action_digest
 from schemas.published import Current, Halt, Move, Preapproval, Scope
 from streams.context import ContextView
 from streams.halts import Granted, Halts
-from streams.reviews import HOLD_MS
+from streams.review_keys import NO_KEYS
+from streams.review_memory import ReviewMemory
+from streams.reviews import HOLD_MS, Reviews
 from streams.signatures import sign
-from tests.streams.making import NOW_MS, encoded
+from tests.streams.making import NOW_MS, decision, encoded
 from tests.streams.reviewing import (
     ASKING,
     DIGEST,
@@ -129,8 +131,6 @@ def test_what_is_not_signed_or_not_readable_is_refused() -> None:
 
 
 def test_without_keys_every_verdict_is_unsigned() -> None:
-    from streams.review_keys import NO_KEYS
-
     desk = Desk(keys=NO_KEYS)
     assert told(desk.says(verdict(desk.opens()))) == ["verdict.unsigned"]
 
@@ -300,8 +300,6 @@ def test_a_later_observation_retires_what_is_open() -> None:
 
 
 def dict_of(number: int, observed_at_ms: int) -> dict[str, Any]:
-    from tests.streams.making import decision
-
     return decision(number, observed_at_ms=observed_at_ms)
 
 
@@ -372,9 +370,6 @@ def test_a_sample_takes_one_answer_and_executes_nothing() -> None:
 
 
 def test_beyond_what_a_partition_holds_a_review_ends_at_once() -> None:
-    from streams.review_memory import ReviewMemory
-    from streams.reviews import Reviews
-
     desk = Desk()
     desk.reviews = Reviews(2, KEYS, memory=ReviewMemory(open_max=1))
     desk.opens(1)
