@@ -145,3 +145,7 @@ class Desk:
 def told(found: Sequence[dict[str, Any]]) -> list[str]:
     """`commands`, `reviews`, or the reason of what else went out."""
     return [one["output"] if one["output"] in ("commands", "reviews") else one["reason"] for one in found]
+
+
+def observed(number: int, observed_at_ms: int) -> dict[str, Any]:
+    return decision(number, observed_at_ms=observed_at_ms)
