@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -27,7 +27,9 @@ SLUICEGATE = (sys.executable, "-c", "from agents.cli.main import main; main()")
 class Process:
     """One worker process, started without its supervisor so that a test decides what comes after its death."""
 
-    def __init__(self, fleet: Fleet, name: str, failpoints: str = "", role: str = "gate") -> None:
+    def __init__(
+        self, fleet: Fleet, name: str, failpoints: str = "", role: str = "gate", more: Sequence[str] = ()
+    ) -> None:
         self.log = fleet.folder / f"{name}.log"
         scratch = fleet.folder / f"{name}.data"
         scratch.mkdir()
@@ -39,6 +41,7 @@ class Process:
                     f"--prefix={fleet.prefix}",
                     f"--group={fleet.prefix}{role}",
                     f"--data={scratch}",
+                    *more,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -75,10 +78,10 @@ class Fleet:
         self.processes: list[Process] = []
         asyncio.run(topics.apply(bootstrap, prefix, PARTITIONS))
 
-    def start(self, failpoints: str = "", role: str = "gate") -> Process:
+    def start(self, failpoints: str = "", role: str = "gate", more: Sequence[str] = ()) -> Process:
         if not self.processes:
             seed(self.bootstrap, self.prefix, self.policies)
-        process = Process(self, f"worker-{len(self.processes)}-{role}", failpoints, role)
+        process = Process(self, f"worker-{len(self.processes)}-{role}", failpoints, role, more)
         self.processes.append(process)
         return process
 
