@@ -51,7 +51,7 @@ class Asked(NamedTuple):
     "\b\n"
     "  sluicegate policy explain --policies policies/ decision.json\n"
     "  echo '{...}' | sluicegate policy explain --policies policies/ -\n"
-    "  sluicegate policy explain --id payout-17-1     one that was recorded, at its own time, by the version that decided\n"
+    "  sluicegate policy explain --id payout-17-1     a recorded one, at its time, by the version that decided\n"
     "  sluicegate policy explain --policies policies/ --output json decision.json | jq .outcome.reasons\n\n"
     "Without --at a decision from a file is explained at the newest of its own times, a recorded one at the time at "
     "which the gate decided it, with the context version that it saw. The exit code is 0 whatever becomes of the "

@@ -14,8 +14,9 @@ from sluicegate_kit.halts import Halt, Halts, Recall, Scope
 from sluicegate_kit.heartbeats import Heartbeat
 
 from schemas import heartbeat, published
+from schemas.decision import Decision
+from streams.chains import action_types
 from streams.halts import Halts as StreamsHalts
-from streams.halts import action_types
 from tests.clients.conftest import Start
 from tests.clients.conftest import command as bare
 
@@ -59,7 +60,7 @@ def test_the_kits_reading_of_scopes_and_the_gates_agree() -> None:
         segment, model = chance.choices(PARTS, k=2)
         action = chance.choice(ACTIONS)
         one = command(action, workflow=chance.choice(PARTS[1:]), segment=segment, model=model)
-        kinds: list[str | None] = [*action_types(action)] or [None]
+        kinds = action_types(Decision(id="d", workflow="w", entity="e", action=msgspec.Raw(action), observed_at_ms=1))
         found = (theirs.over(one.workflow, segment, model, kind) for kind in kinds)
         by_key = sorted(filter(None, found), key=lambda halted: halted.scope.key)
         expected = str(by_key[0]) if by_key else None
