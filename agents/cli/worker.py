@@ -42,6 +42,11 @@ is the default; in a container, where the scraper comes from outside, use --metr
 
 All workers on the same topics belong into one consumer group: two groups at once would decide everything twice.
 
+\b
+Verdicts of people count where --verdict-keys names their keys, for example:
+  keys:
+    desk-1: {secret_env: DESK_1_SECRET, by: {ana: [clerk], bo: [clerk, controller]}}
+
 It ends on SIGTERM or Ctrl-C after the transactions that are under way, within 10 s. What it does not finish the next
 owner of the partition does: kill it as you like, nothing is lost and nothing is done twice."""
 )

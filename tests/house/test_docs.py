@@ -20,10 +20,11 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_policy_in_the_readme_compiles(tmp_path: Path) -> None:
-    policy, stale = blocks("yaml")
-    (tmp_path / "payout.yaml").write_text(policy)
+    policy, exposure, stale = blocks("yaml")
+    (tmp_path / "payout.yaml").write_text(policy + exposure)
     (tmp_path / "billing.yaml").write_text(f"workflow: billing\nversion: 1\n{stale}boundary: {{rules: []}}\n")
-    assert load(tmp_path).by_workflow["payout"].name == "payout@1"
+    payout = load(tmp_path).by_workflow["payout"]
+    assert (payout.name, [limit.name for limit in payout.exposure]) == ("payout@1", ["hourly", "per-account"])
     assert load(tmp_path).by_workflow["billing"].evaluator is not None
 
 
