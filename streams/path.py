@@ -22,15 +22,16 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from types import MappingProxyType
+from typing import NamedTuple
 
 from schemas.published import Current
 from streams.batch import Decided, Fetched, Output, Refused, Remembered, Row, Sent
-from streams.boundary import bound
+from streams.boundary import Shadowed, bound
 from streams.freshness import deadlines, judge
 from streams.halts import NO_HALTS, Granted, Halts, stop
 from streams.headers import DEFAULTS, HeaderSettings
 from streams.ingest import ingest
-from streams.latency import measure
+from streams.latency import Measured, measure
 from streams.memory import Memory
 from streams.observe import observe
 from streams.policy import Policy
@@ -67,6 +68,31 @@ class Snapshot:
         return made
 
 
+class Judged(NamedTuple):
+    """A batch with its endings, before anything is written: each row knows where it goes, and why."""
+
+    rows: Sequence[Row]
+    new: Sequence[Row]  # those that could be read as decisions
+    remembered: Remembered
+    measured: Measured
+    shadowed: Shadowed
+
+
+def judged(fetched: Sequence[Fetched], now_ms: int, policies: Snapshot, memory: Memory) -> Judged:
+    """All of the path but shedding and publish; see `decide`."""
+    rows = ingest(fetched, now_ms, policies.by_workflow)
+    new = _open(rows)
+    deadlines(new, policies.by_index)
+    remembered = memory.window.remember(new, now_ms, policies.tolerances_ms)
+    measured = measure(new, now_ms)
+    judge(_open(new), policies.by_index, now_ms, memory.contexts, memory.allowances_ms)
+    if policies.halts:
+        stop([row for row in new if not row.settled], policies.halts)
+    shadowed = bound([row for row in new if not row.settled], policies.by_index)
+    _let_go(_open(new), memory, remembered, now_ms, policies)
+    return Judged(rows, new, remembered, measured, shadowed)
+
+
 def decide(
     fetched: Sequence[Fetched],
     now_ms: int,
@@ -82,23 +108,16 @@ def decide(
     plan = None
     if memory.admission is not None:
         plan = memory.admission.plan(fetched, now_ms, policies.by_workflow, memory.allowances_ms, settings)
-    rows = ingest(fetched if plan is None else plan.full, now_ms, policies.by_workflow)
-    new = _open(rows)
-    deadlines(new, policies.by_index)
-    remembered = memory.window.remember(new, now_ms, policies.tolerances_ms)
-    measured = measure(new, now_ms)
-    judge(_open(new), policies.by_index, now_ms, memory.contexts, memory.allowances_ms)
-    if policies.halts:
-        stop([row for row in new if not row.settled], policies.halts)
-    shadowed = bound([row for row in new if not row.settled], policies.by_index)
-    _let_go(_open(new), memory, remembered, now_ms, policies)
-    records, counts = _published(rows, now_ms, policies, settings)
+    found = judged(fetched if plan is None else plan.full, now_ms, policies, memory)
+    remembered = found.remembered
+    records, counts = _published(found.rows, now_ms, policies, settings)
     if plan is not None:
         remembered.learnt, records, counts = plan.learnt, plan.joined(records), {**counts, **plan.counts}
-    commanded = [row for row in new if not row.settled]
+    commanded = [row for row in found.new if not row.settled]
     earliest_ms = min([row.ends_ms for row in commanded], default=None)
     samples, sampled = sample(commanded, policies.by_index, now_ms, settings)
-    observed = replace(observe(new, measured, policies.by_index, counts), shadowed=shadowed, sampled=sampled)
+    observed = observe(found.new, found.measured, policies.by_index, counts)
+    observed = replace(observed, shadowed=found.shadowed, sampled=sampled)
     return Decided(records, remembered, now_ms, earliest_ms, counts, observed, samples)
 
 

@@ -16,7 +16,7 @@ from schemas.policy import Duration
 from schemas.reasons import WITHIN_BOUNDS
 from schemas.reevaluation import Attempt, Reevaluation
 from schemas.review import Review
-from streams.batch import Refused, Row, Sent
+from streams.batch import Output, Refused, Row, Sent
 from streams.command_text import command_text
 from streams.freshness import STALE
 from streams.headers import HeaderSettings, dead_letter, headers_of
@@ -27,24 +27,34 @@ _NULL = msgspec.Raw(b"null")
 _encode = msgspec.json.Encoder().encode
 
 
+def outcome(row: Row) -> tuple[Output, str]:
+    """Where this row goes, and its first reason."""
+    if row.refused is not None:
+        return "exceptions", row.refused.reason
+    if row.review_reasons is not None:
+        return "reviews", row.review_reasons[0]
+    return ("commands", WITHIN_BOUNDS) if row.again is None else ("reevaluations", row.again.reason)
+
+
 def publish(row: Row, policy: Policy | None, gated_at_ms: int, settings: HeaderSettings) -> tuple[Sent, str]:
     """The record that answers this row, and its first reason."""
-    if row.refused is not None:
+    output, reason = outcome(row)
+    if output == "exceptions":
         ended = _exception(row, policy, gated_at_ms)
-        headers = headers_of(row, "exceptions", ended.exception_id, None, settings) + dead_letter(row, settings)
-        return Sent("exceptions", row.key, _encode(ended), headers), row.refused.reason
+        headers = headers_of(row, output, ended.exception_id, None, settings) + dead_letter(row, settings)
+        return Sent(output, row.key, _encode(ended), headers), reason
     assert policy is not None, "only a row with a policy passes the boundary"
-    if row.review_reasons is not None:
-        review = review_of(row, policy, gated_at_ms, row.review_reasons)
-        headers = headers_of(row, "reviews", review.review_id, review.deadline_ms, settings)
-        return Sent("reviews", row.key, _encode(review), headers), row.review_reasons[0]
-    if row.again is not None:
+    if output == "reviews":
+        review = review_of(row, policy, gated_at_ms, row.review_reasons or [])
+        headers = headers_of(row, output, review.review_id, review.deadline_ms, settings)
+        return Sent(output, row.key, _encode(review), headers), reason
+    if output == "reevaluations":
         request = _request(row, policy, gated_at_ms)
-        headers = headers_of(row, "reevaluations", request.request_id, request.final_deadline_ms, settings)
-        return Sent("reevaluations", row.key, _encode(request), headers), row.again.reason
+        headers = headers_of(row, output, request.request_id, request.final_deadline_ms, settings)
+        return Sent(output, row.key, _encode(request), headers), reason
     identifier = command_id(row.root)
-    headers = headers_of(row, "commands", identifier, row.ends_ms, settings)
-    return Sent("commands", row.key, command_text(row, identifier, policy, gated_at_ms), headers), WITHIN_BOUNDS
+    headers = headers_of(row, output, identifier, row.ends_ms, settings)
+    return Sent(output, row.key, command_text(row, identifier, policy, gated_at_ms), headers), reason
 
 
 def review_of(row: Row, policy: Policy, gated_at_ms: int, reasons: list[str]) -> Review:

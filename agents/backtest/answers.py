@@ -141,15 +141,6 @@ class Answers:
             found.exposure_seen,
         )
 
-    def of(self, output: str, value: bytes) -> tuple[Shape, str | None] | None:
-        """Of an output of a replay: its shape, and the command's id."""
-        found = _DECODERS[output](value)
-        if found.kind != "disposition":
-            return None
-        reason = "+".join(found.reasons) if output == "reviews" else found.reason
-        shape = Shape(found.workflow, output, reason, found.rule, found.policy)
-        return self._shapes.setdefault(shape, shape), found.command_id if output == "commands" else None
-
 
 def _lenient(decode: Callable[[Raw], Any], text: Raw) -> Any:
     try:

@@ -11,22 +11,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.audit.inputs import LOG_APPEND_TIME
-from agents.backtest.answers import Answer, Answers
+from agents.backtest.answers import Answer
 from agents.backtest.batches import Event, Part, Recorded
 from agents.backtest.contexts import Looked, RecordedContexts, Told
 from agents.backtest.restrictions import RecordedExposure, RecordedHalts
+from schemas.identifiers import command_id
 from streams.backtest import ABSENT, Cell, Example, Shape, Tally
-from streams.batch import Fetched
+from streams.batch import Fetched, Row
 from streams.exposure import Exposures
-from streams.headers import HeaderSettings
 from streams.memory import Memory
-from streams.path import Snapshot, decide
+from streams.path import Snapshot, judged
 from streams.policy import Policy
+from streams.publish import outcome
 from streams.shed_text import SHED
 
 GUESSED_CONTEXT, GUESSED_EXPOSURE, GUESSED_MISSING = "context", "exposure", "inputs"
 _NOWHERE = (Shape(None, ABSENT, ABSENT, None, None), None)
-_LEAN = HeaderSettings(cloudevents=False)  # headers are not looked at
 Outcome = tuple[Shape, str | None]
 """The shape of a disposition, and its command's id."""
 
@@ -59,7 +59,7 @@ class Side:
         self._memory = Memory(contexts=self.contexts, exposure=limited)
         self._kept_back_ms = {one.index: one.freshness.reserve.initial_ms for one in self._measured}
         self._otherwise: set[str] = set()  # attempts that left another way, or were not there
-        self._answers = Answers()
+        self._shapes: dict[Shape, Shape] = {}
 
     @property
     def guessed(self) -> dict[str, int]:
@@ -85,14 +85,24 @@ class Side:
             first += len(part.events)
         if fetched:
             policies = self._under_halts(events)
-            decided = decide(fetched, batch.gated_at_ms, policies, self._memory, _LEAN)
+            decided = judged(fetched, batch.gated_at_ms, policies, self._memory)
             self._memory.commit(decided.remembered, batch.gated_at_ms)
-            read = self._answers.of
-            outcomes = (read(sent.output, sent.value) for sent in decided.records)
-            for at, outcome in zip(going, filter(None, outcomes), strict=True):
-                found[at] = outcome
+            for at, row in zip(going, decided.rows, strict=True):
+                found[at] = self._outcome(row)
         self._note(events, found)
         return found
+
+    def _outcome(self, row: Row) -> Outcome:
+        """What would be read of the record that is sent for this row."""
+        output, reason = outcome(row)
+        shape = Shape(
+            None if row.decision is None else row.decision.workflow,
+            output,
+            "+".join(row.review_reasons) if row.review_reasons else reason,
+            None if output == "reevaluations" else row.rule,
+            self._policies.by_index[row.policy].name if row.policy >= 0 else None,
+        )
+        return self._shapes.setdefault(shape, shape), command_id(row.root) if output == "commands" else None
 
     def _going(self, part: Part, first: int, found: list[Outcome]) -> list[int]:
         """Places of the events that go through the path; what was shed stays so."""
