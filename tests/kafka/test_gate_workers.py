@@ -168,7 +168,7 @@ async def test_a_broker_that_is_away_is_waited_for_and_then_it_goes_on(tmp_path:
             await send(kafka.bootstrap, [record(prefix + "decisions", decision(f"a-{n}"), n % 2) for n in range(10)])
             await dispositions(kafka.bootstrap, prefix, 10)
             kafka.stop()
-            await asyncio.sleep(20)
+            await asyncio.sleep(12)
             assert child.process.poll() is None, child.log
             said = child.log
             kafka.start()

@@ -133,7 +133,7 @@ def test_json_is_the_records_as_they_would_be_sent(
     (by_the_gate,) = decided(batch, now_ms=observed_ms).records
     expected = json.loads(by_the_gate.value)
     assert sent[0]["value"] == {**expected, "source": {"topic": "t.decisions", "partition": 0, "offset": 0}}
-    assert set(sent[0]["value"]) == set(Command.__struct_fields__) - {"clock_adjusted", "time_source"}
+    assert set(sent[0]["value"]) == set(Command.__struct_fields__) - {"clock_adjusted", "time_source", "exposure_seen"}
     assert sent[1]["value"]["raw"] == "x"
 
 

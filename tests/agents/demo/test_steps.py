@@ -26,6 +26,10 @@ SAID = {
     "tail exceptions": "invalid.",
     "send -": "20",
     "tail receipts": "executed",
+    "reviews list": "billing",
+    "policy history": "billing@",
+    "halt --workflow": "in force on ",
+    "resume --workflow": "in force on ",
     "audit --group": "every promise holds for",
     "/metrics": "sluicegate_age_budget_ratio_bucket",
 }
