@@ -17,6 +17,7 @@ from rich.live import Live
 
 from agents.cli.desk import Desk, caught_up, desk_options, now_ms, run
 from agents.cli.options import F, interactive, output_option
+from agents.cli.preapprovals import preapprovals, preapprove, revoke
 from agents.cli.verdicts import approve, modify, reject
 from agents.desk.answer import named
 from agents.desk.follow import Follower
@@ -206,5 +207,5 @@ def rebuild(yes: bool, bootstrap: str, prefix: str, store: str | None) -> None:
     run(call)
 
 
-for command in (approve, reject, modify):
+for command in (approve, reject, modify, preapprove, revoke, preapprovals):
     reviews.add_command(command)
