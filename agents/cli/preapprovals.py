@@ -132,7 +132,7 @@ def revoke(identifier: str, why: str, by: str, bootstrap: str, prefix: str) -> N
     print(f"{identifier}: revoked")
 
 
-@click.command()
+@click.command(epilog="Example: sluicegate reviews preapprovals --output json | jq '.[] | select(.revoked | not)'")
 @bootstrap_option
 @prefix_option
 @output_option
