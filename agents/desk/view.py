@@ -111,8 +111,11 @@ def _lines(row: Row, review: Review, now_ms: int) -> Iterator[tuple[str, str]]:
         yield "stands", f"ended{by}: {row['ended_how']}, {row['ended_id'] or row['ended_detail']}"
     yield "because", "; ".join(f"{reason}: {REVIEW_REASONS.get(reason, 'unknown here')}" for reason in review.reasons)
     yield "under", f"{review.policy}, " + (f"rule {review.rule}" if review.rule else "no rule")
-    approved = f" ({', '.join(review.approvals)})" if review.approvals else ""
-    yield "approved", f"{row['approvals']} of {row['quorum']}{approved}, in the queue {review.queue}"
+    names = list(review.approvals)
+    if row["ended_how"] == "approved" and row["ended_by"]:
+        names.append(row["ended_by"])  # the approval that sufficed is in the command alone
+    approved = f" ({', '.join(names)})" if names else ""
+    yield "approved", f"{len(names)} of {row['quorum']}{approved}, in the queue {review.queue}"
     yield "fresh", _fresh(review, now_ms)
     yield "decision", f"{review.decision_id}, attempt {review.attempt}, of {review.workflow} for {review.entity}"
     yield "value", value(row) or "not said"

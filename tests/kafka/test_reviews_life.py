@@ -49,12 +49,14 @@ async def test_what_a_person_says_is_answered_and_told(kafka: Broker, prefix: st
         approved = await told("reviews", "approve", ids["acct-yes"], "--by", "ana", *patient)
         rejected = await told("reviews", "reject", ids["acct-no"], "--by", "ana", "--note", "not ours", *patient)
         _, listed = await told("reviews", "list", "--all", "--output", "json")
+        _, shown = await told("reviews", "show", ids["acct-yes"])
         _, why = await told("why", ids["acct-yes"], "--output", "json")
         beforehand = await _beforehand(kafka, prefix, told)
         assert await worker.stop() == 0, worker.log
     assert stranger == (1, "the verdict was refused, verdict.by: the key 'k1' may not speak for 'eve'")
     assert (approved[0], approved[1].split(" c-")[0]) == (0, "accepted: it is the command"), approved
     assert rejected[0] == 0 and "review.rejected" in rejected[1], rejected
+    assert "1 of 1 (ana)" in shown
     assert beforehand == ["approved", None]
     rows = {row["entity"]: row for row in orjson.loads(listed)["reviews"]}
     assert {name: (row["ended_how"], row["ended_by"]) for name, row in rows.items()} == {
