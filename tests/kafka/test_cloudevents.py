@@ -110,7 +110,7 @@ async def test_a_worker_may_leave_cloudevents_out(kafka: Broker, prefix: str, tm
     where = [f"--bootstrap={kafka.bootstrap}", f"--prefix={prefix}"]
     option = ["--no-cloudevents"] if how == "option" else []
     environment = {"SLUICEGATE_CLOUDEVENTS": "0"} if how == "environment" else {}
-    command = [*SLUICEGATE, "worker", *where, f"--policies={policies}", *option]
+    command = [*SLUICEGATE, "worker", "--roles=gate", *where, f"--policies={policies}", *option]
     with Child(command, tmp_path / "worker.log", environment) as child:
         good = Record(f"{prefix}decisions", b"acct-1", orjson.dumps(decision("d-1")), 0, TRACE)
         await send(kafka.bootstrap, [good, good._replace(value=b"{")])

@@ -37,6 +37,7 @@ async def test_a_stale_decision_is_decided_again_on_the_present(kafka: Broker, p
     ]
     await send(kafka.bootstrap, inputs)
     command = [*SLUICEGATE, "worker", "--bootstrap", kafka.bootstrap, "--prefix", prefix, "--policies", str(policies)]
+    command += ["--roles", "gate,reevaluation"]
     with Child(command, tmp_path / "worker.log") as worker:
         commands = await read(kafka.bootstrap, [prefix + "commands"], 2)
         exceptions = await read(kafka.bootstrap, [prefix + "exceptions"], 3)
@@ -66,6 +67,7 @@ async def test_what_is_no_request_is_an_exception_and_the_flow_goes_on(
     stale = record(prefix + "decisions", decision("late", "acct-1", observed_at_ms=now_ms() - 900_000))
     await send(kafka.bootstrap, [stale])
     command = [*SLUICEGATE, "worker", "--bootstrap", kafka.bootstrap, "--prefix", prefix, "--policies", str(policies)]
+    command += ["--roles", "gate,reevaluation"]
     with Child(command, tmp_path / "worker.log") as worker:
         exceptions = await read(kafka.bootstrap, [prefix + "exceptions"], len(foreign))
         (made,) = await read(kafka.bootstrap, [prefix + "commands"], 1)
