@@ -73,7 +73,7 @@ def _reevaluation(given: Given) -> Assembled:
 
 
 def _reviews(given: Given) -> Assembled:
-    in_force = given.in_force(reviews.needs)
+    in_force = given.in_force(Needs.of_reviews)
     keys = NO_KEYS if given.verdict_keys is None else verdict_keys.read(given.verdict_keys)
     return Assembled(reviews.role(given.group, in_force, clock_ms, keys, given.headers), in_force)
 

@@ -35,6 +35,7 @@ from streams.ingest import refusal
 from streams.path import Snapshot
 from streams.policy import Policy
 from streams.review_keys import may_not
+from streams.review_later import Later
 from streams.review_open import changed, decision_of, final_ms, kind_of_action
 from streams.review_pending import change
 from streams.review_rules import blocked, halted
@@ -252,11 +253,9 @@ def by_policy(review: Review, seen: Seen) -> Again | Ended | None:
     return Ended(review, Refused(INVALIDATED, told))
 
 
-def by_later(earlier: Review, later: Review) -> Ended | None:
-    """What a review that was opened afterwards makes of an open one of the same workflow and entity."""
-    old, new = decision_of(earlier), decision_of(later)
-    apart_ms = new.observed_at_ms - old.observed_at_ms
-    if apart_ms <= 0 or kind_of_action(old) != kind_of_action(new):
+def by_later(earlier: Review, later: Later) -> Ended | None:
+    """What a later observation of the same entity and action type, that went already, makes of an open review."""
+    apart_ms = later.observed_at_ms - decision_of(earlier).observed_at_ms
+    if apart_ms <= 0:
         return None
-    told = f"a decision that was observed {apart_ms} ms later went to review after it, {later.review_id}"
-    return Ended(earlier, Refused("superseded", told))
+    return Ended(earlier, Refused("superseded", f"a decision that was observed {apart_ms} ms later {later.how}"))

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from schemas.common import Source
+from schemas.review import Review
 from schemas.verdict import Verdict
 from streams.batch import Fetched, Output, Refused, Sent
 from streams.context import NO_CONTEXT, Contexts
@@ -20,6 +21,7 @@ from streams.path import Snapshot
 from streams.rejections import rejection
 from streams.review_beforehand import approvers
 from streams.review_keys import NO_KEYS, Keys, Unauthorised
+from streams.review_later import NOTHING_COMMANDED, Commanded, Later
 from streams.review_life import (
     Ended,
     Issued,
@@ -34,7 +36,7 @@ from streams.review_life import (
     by_policy,
 )
 from streams.review_memory import ReviewMemory, State
-from streams.review_open import Open, opened
+from streams.review_open import Open, decision_of, kind_of_action, opened
 from streams.review_reading import Arrived, arrived, came, review_in, verdict_in
 from streams.review_records import Occasion, sent
 
@@ -64,6 +66,8 @@ class Reviews:
         self._mine = f"r-{number}-"
         self._keys = keys
         self._settings = settings
+        self._commanded = NOTHING_COMMANDED
+        self._restored = True  # what is open was not yet held against the commands
         self._snapshot: Snapshot | None = None  # under which the open reviews were last looked at
         self._older_ms = 0  # when a review last came that is older than a verdict that is held
         self._seen = Seen(0, Snapshot(()), NO_CONTEXT)
@@ -75,21 +79,33 @@ class Reviews:
         """Takes over what an earlier owner committed. Raises ValueError on what it cannot read."""
         self.memory.restore(changelog, now_ms)
 
-    def due_ms(self, snapshot: Snapshot, now_ms: int) -> int | None:
+    def due_ms(self, snapshot: Snapshot, now_ms: int, commanded: Commanded = NOTHING_COMMANDED) -> int | None:
         """When something is to be done that no record asks for; None: there is nothing."""
-        if self.memory.open and snapshot is not self._snapshot:
+        if self.memory.open and (snapshot is not self._snapshot or commanded.changed):
             return now_ms
         since_ms = self.memory.held_since_ms
         gives_up_ms = None if since_ms is None else max(since_ms, self._older_ms) + HOLD_MS
         return min((at for at in (self.memory.next_due_ms, gives_up_ms) if at is not None), default=None)
 
-    def decide(self, fetched: Sequence[Fetched], now_ms: int, snapshot: Snapshot, contexts: Contexts) -> Turn:
-        """What the records, of `reviews` and `verdicts`, and the time `now_ms` make of the reviews."""
+    def decide(
+        self,
+        fetched: Sequence[Fetched],
+        now_ms: int,
+        snapshot: Snapshot,
+        contexts: Contexts,
+        commanded: Commanded = NOTHING_COMMANDED,
+    ) -> Turn:
+        """What the records, of `reviews` and `verdicts`, and the time `now_ms` make of the reviews.
+
+        `commanded`: the commands that were issued meanwhile; its `changed` is emptied.
+        """
         self._records, self._counts, self._earliest_ms = [], Counter(), None
+        self._commanded = commanded
         self._seen = Seen(now_ms, snapshot, contexts)
         for one in self.memory.due(now_ms):
             self._clock(one)
         self._policies()
+        self._retire_before_commands()
         for batch in fetched:
             if batch.input == "reviews":
                 self._is_behind(batch)
@@ -146,6 +162,10 @@ class Reviews:
     def _opens(self, one: Open) -> None:
         review, seen = one.review, self._seen
         step: Step | None = by_policy(review, seen) or by_clock(review, seen.now_ms)
+        later = self._commanded.later(review) if self._supersedes(review) else None
+        if later is not None and (ended := by_later(review, later)) is not None:
+            self._take(one, ended, later.place)
+            return
         if step is None and self.memory.is_full:
             told = f"{len(self.memory.open)} reviews are open in this partition: there is no room for another"
             step = Ended(review, Refused("shed.capacity", told))
@@ -162,14 +182,36 @@ class Reviews:
                 return
             self._take(now, approved(now.review, by, seen), now.place)
 
-    def _retire_before(self, later: Open) -> None:
+    def _supersedes(self, review: Review) -> bool:
+        policy = self._seen.policy(review)
+        return policy is not None and policy.freshness.supersede
+
+    def _retire_before(self, opening: Open) -> None:
         """Ends what rests on an earlier observation, where the policy wants that."""
-        policy = self._seen.policy(later.review)
-        if policy is None or not policy.freshness.supersede:
+        review = opening.review
+        if not self._supersedes(review):
             return
-        for one in self.memory.of_entity(later.review.workflow, later.review.entity):
-            if (step := by_later(one.review, later.review)) is not None:
+        decision = decision_of(review)
+        kind, how = kind_of_action(decision), f"went to review after it, {review.review_id}"
+        later = Later(decision.observed_at_ms, opening.place, how)
+        for one in self.memory.of_entity(review.workflow, review.entity):
+            if kind_of_action(decision_of(one.review)) == kind and (step := by_later(one.review, later)) is not None:
                 self._take(one, step, later.place)
+
+    def _retire_before_commands(self) -> None:
+        """The same for what became a command while it was open."""
+        commanded, restored = self._commanded, self._restored
+        self._restored = False
+        looked_at = (
+            self.memory.open.values()
+            if restored
+            else (one for entity in sorted(commanded.changed) for one in self.memory.of_entity(*entity))
+        )
+        for one in list(looked_at if commanded else ()):
+            later = commanded.later(one.review) if self._supersedes(one.review) else None
+            if later is not None and (step := by_later(one.review, later)) is not None:
+                self._take(one, step, later.place)
+        commanded.changed.clear()
 
     # what people said
 

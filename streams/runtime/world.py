@@ -24,12 +24,14 @@ import structlog
 from aiokafka import TopicPartition
 
 from schemas.common import Source
+from schemas.topics import RETENTION_MS
 from streams.allowance import RECEIPTS_MAX, WINDOW_MS, Allowances
 from streams.batch import Sent
 from streams.context import ENTITIES_MAX, ContextView, watched
 from streams.headers import DEFAULTS, HeaderSettings
 from streams.policy import Policy
 from streams.rejections import rejection
+from streams.review_later import NOTHING_COMMANDED, Commanded
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
 from streams.runtime.settings import Kafka
@@ -42,16 +44,21 @@ REJECTIONS_TAKEN_MAX = 20  # by one transaction: each may have 64 KiB of the ref
 SHOW_S = 1.0  # between two looks of the metrics at what is known
 TELL_EVERY = 60  # of these, one at most is told in the log about what was refused
 RELEASED_S = 60.0  # twice as long as a rebalance may take
+ISSUED = Recent(RETENTION_MS, 200_000)  # commands, as long as a review may wait; so many are read in a few seconds
 RECENT = Recent(WINDOW_MS, 5 * RECEIPTS_MAX)  # several workflows share a partition
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a role needs to know. `fields` are watched; None: context is not read. `measured`: by receipts."""
+    """What a role needs to know. `fields` are watched; None: context is not read. `measured`: by receipts.
+
+    `superseding`: the workflows whose commands retire open reviews.
+    """
 
     fields: frozenset[str] | None
     measured: tuple[Policy, ...] = ()
     keep_state: bool = False
+    superseding: frozenset[str] = frozenset()
 
     @classmethod
     def of_gate(cls, policies: Iterable[Policy]) -> Needs:
@@ -65,6 +72,12 @@ class Needs:
         asked = any(one.evaluator is not None for one in policies)
         return cls(frozenset() if asked else None, keep_state=True)
 
+    @classmethod
+    def of_reviews(cls, policies: Iterable[Policy]) -> Needs:
+        """What an approval is checked against again, versions of contexts; and commands, where they supersede."""
+        found = tuple(policies)
+        return cls(watched(found), superseding=frozenset(one.workflow for one in found if one.freshness.supersede))
+
 
 class _Known:
     """What is known of one partition number."""
@@ -72,6 +85,7 @@ class _Known:
     def __init__(self, needs: Needs, entities_max: int) -> None:
         self.view = ContextView(needs.fields or frozenset(), needs.keep_state, entities_max)
         self.allowances = Allowances(needs.measured)
+        self.commanded = Commanded(needs.superseding)
         self.rebuilt_to: int | None = None  # the end of `context` when it was first asked for
         self.rejections: deque[Sent] = deque()
         self.taken: list[Sent] = []  # by a transaction whose end is not known yet
@@ -96,6 +110,7 @@ class World:
         self._entities_max = entities_max
         self._tail = Tail(kafka, self._take, clock_ms)
         self._context, self._receipts = kafka.topic("context"), kafka.topic("receipts")
+        self._commands = kafka.topic("commands")
         self._known: dict[int, _Known] = {}
         self._released: dict[int, float] = {}  # numbers that were taken away, and when
         self._refused: Counter[str] = Counter()  # since the log was last told
@@ -126,6 +141,9 @@ class World:
             self._tail.add(context)
         if self._needs.measured:
             self._tail.add(receipts, RECENT)
+        commands = TopicPartition(self._commands, number)
+        if self._needs.superseding:
+            self._tail.add(commands, ISSUED)
 
         def at_end(end: int) -> None:
             if known.rebuilt_to is None:
@@ -135,6 +153,8 @@ class World:
             await self._tail.reach(context, progress, at_end)
         if self._needs.measured:
             await self._tail.reach(receipts, progress, lambda end: None)
+        if self._needs.superseding:
+            await self._tail.reach(commands, progress, lambda end: None)
 
     def drop(self, number: int) -> None:
         """Forgets a partition number that was taken away, unless it comes back within a minute."""
@@ -145,6 +165,7 @@ class World:
         del self._known[number], self._released[number]
         self._tail.drop(TopicPartition(self._context, number))
         self._tail.drop(TopicPartition(self._receipts, number))
+        self._tail.drop(TopicPartition(self._commands, number))
         if self._needs.fields is not None:
             self._board.numbers("context_entities", (str(number),))[0] = float("nan")
 
@@ -152,6 +173,11 @@ class World:
         """The view that follows `context`; an empty one before `complete` was called and where nobody needs it."""
         known = self._known.get(number)
         return self._empty if known is None else known.view
+
+    def commanded(self, number: int) -> Commanded:
+        """The commands that followed; empty where nobody needs them."""
+        known = self._known.get(number)
+        return NOTHING_COMMANDED if known is None else known.commanded
 
     def allowances_ms(self, number: int) -> dict[int, int]:
         """For `Memory.allowances_ms`, before each batch: milliseconds by policy index."""
@@ -185,6 +211,9 @@ class World:
             return
         if partition.topic == self._context:
             self._take_context(partition, known, records)
+        elif partition.topic == self._commands:
+            for record in records:
+                known.commanded.take(Source(partition.topic, partition.partition, record.offset), record.value)
         else:
             for record in records:
                 heard = known.allowances.add(record.value, record.timestamp)

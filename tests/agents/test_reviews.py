@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from agents.reviews import NAME, ReviewStage, needs, role
+from agents.reviews import NAME, ReviewStage, role
 from streams.headers import DEFAULTS
 from streams.path import Snapshot
 from streams.runtime.in_force import InForce
@@ -19,7 +19,7 @@ from tests.streams.reviewing import KEYS, PLAIN, gate, policy, records, verdict
 
 @pytest.fixture
 def in_force() -> InForce:
-    made = InForce(Kafka("nowhere:1", "t."), needs, lambda: NOW_MS, Meter(Board.private()))
+    made = InForce(Kafka("nowhere:1", "t."), Needs.of_reviews, lambda: NOW_MS, Meter(Board.private()))
     made.snapshot = Snapshot([PLAIN])
     return made
 
@@ -60,5 +60,7 @@ def test_a_new_snapshot_is_looked_at_once(in_force: InForce) -> None:
 
 
 def test_versions_of_contexts_are_read_where_a_policy_looks_at_them() -> None:
-    assert needs([PLAIN]) == Needs(None)
-    assert needs([policy(freshness={"context": ["rate"]})]) == Needs(frozenset({"rate"}))
+    assert Needs.of_reviews([PLAIN]) == Needs(None)
+    assert Needs.of_reviews([policy(freshness={"context": ["rate"]})]) == Needs(frozenset({"rate"}))
+    superseding = policy(freshness={"supersede": True})
+    assert Needs.of_reviews([superseding]) == Needs(None, superseding=frozenset({"billing"}))

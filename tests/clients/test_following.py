@@ -167,9 +167,10 @@ async def test_it_goes_on_with_what_it_knows_until_its_patience_ends_and_reads_a
     with Broker(config) as broker:
         port = int(broker.bootstrap.rpartition(":")[2])
         await topics.apply(broker.bootstrap, "t.", 1)
-        following = Following({"bootstrap_servers": broker.bootstrap, "request_timeout_ms": 500}, "t.", 1_000)
+        following = Following({"bootstrap_servers": broker.bootstrap, "request_timeout_ms": 500}, "t.", 3_000)
         await following.start()
         task = asyncio.create_task(following.run())
+        broker.kill()  # at once: an orderly stop may take longer than its patience
     one = one_command(workflow="payout")
     assert following.refuses(one) is None, "it goes on with what it knows"
     while (told := following.refuses(one)) is None:

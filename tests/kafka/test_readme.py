@@ -22,7 +22,7 @@ def test_the_producer_and_the_executor_of_the_readme_meet_through_the_gate(
     kafka: Broker, prefix: str, tmp_path: Path
 ) -> None:
     programs = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    policy, _ = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    policy, *_ = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     fleet = Fleet(kafka.bootstrap, prefix, tmp_path)
     (fleet.policies / "payout.yaml").write_text(policy)
     environment = {"SLUICEGATE_BOOTSTRAP": kafka.bootstrap, "SLUICEGATE_PREFIX": prefix, "PYTHONPATH": str(KIT)}

@@ -112,3 +112,34 @@ async def test_a_change_of_policy_ends_what_is_pending_without_traffic(kafka: Br
         await send(bootstrap, [verdict(opened)])
         (refused,) = await read(bootstrap, [prefix + "rejections"], 1)
         assert refused.json()["reason"] == "verdict.ended"
+
+
+async def test_a_later_command_retires_an_open_review_also_one_of_before(kafka: Broker, tmp_path: Path) -> None:
+    bootstrap, prefix = kafka.bootstrap, new_prefix()
+    await apply(bootstrap, prefix, 1)
+    text = POLICY.replace("budget: 10m", "budget: 10m, supersede: true").replace("8s", "5m")
+    rule = "{name: small, then: autonomous, limits: {value_minor_at_most: 500, currency: USD}}"
+    write_policies(tmp_path / "policies", text.replace("{name: ask, then: escalate}", rule))
+    keys = ["--verdict-keys", str(keys_file(tmp_path))]
+    dear = [decision(f"dear-{n}", f"acct-{n}", value_minor=900, observed_at_ms=now_ms() - 9_000) for n in range(3)]
+
+    async def superseded(count: int) -> dict[str, str]:
+        found = [one.json() for one in await read(bootstrap, [prefix + "exceptions"], count)]
+        assert {(one["reason"], one["kind"]) for one in found} == {("superseded", "followup")}
+        assert {one["caused_by"]["topic"] for one in found} == {prefix + "commands"}
+        return {one["decision_id"]: one["detail"] for one in found}
+
+    with worker(bootstrap, prefix, tmp_path) as gate:
+        await gate.said("partition ready")
+        await send(bootstrap, [record(prefix + "decisions", one) for one in dear])
+        await read(bootstrap, [prefix + "reviews"], 3)
+        await send(bootstrap, [record(prefix + "decisions", decision("cheap-0", "acct-0"))])
+        await read(bootstrap, [prefix + "commands"], 1)
+        with worker(bootstrap, prefix, tmp_path, "desk", role="reviews", more=keys) as desk:
+            assert list(await superseded(1)) == ["dear-0"]
+            await send(bootstrap, [record(prefix + "decisions", decision("cheap-1", "acct-1"))])
+            assert set(await superseded(2)) == {"dear-0", "dear-1"}
+            assert await desk.stop() == 0
+        verdict_of_the_audit = await audited(bootstrap, prefix)
+        assert verdict_of_the_audit["ok"], verdict_of_the_audit
+        assert await gate.stop() == 0

@@ -18,6 +18,7 @@ from streams.halts import NO_HALTS, Granted, Halts
 from streams.path import Snapshot
 from streams.policy import Policy, compile_policy
 from streams.review_keys import Key, Keys
+from streams.review_later import Commanded
 from streams.reviews import Reviews, Turn
 from streams.signatures import sign
 from tests.streams.making import NOW_MS, decided, decision, encoded, fetched
@@ -107,6 +108,7 @@ class Desk:
         self.currents: dict[str, Current] = {}
         self.granted: Sequence[Granted] = ()
         self.contexts: Contexts = NO_CONTEXT
+        self.commanded = Commanded(frozenset({under.workflow}))
         self.changelog: dict[str, bytes] = {}
         self.at = 0
 
@@ -115,7 +117,7 @@ class Desk:
 
     def step(self, *batches: Fetched) -> list[dict[str, Any]]:
         """What goes out, with its topic as `output`; the changelog is kept as a broker would."""
-        turn: Turn = self.reviews.decide(batches, self.now_ms, self.snapshot(), self.contexts)
+        turn: Turn = self.reviews.decide(batches, self.now_ms, self.snapshot(), self.contexts, self.commanded)
         for slot, value in turn.changelog.items():
             if value is None:
                 self.changelog.pop(slot, None)

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from schemas.common import Source
 from schemas.published import Current, Move, Preapproval
 from streams.halts import Granted
+from streams.review_later import Commanded
 from streams.signatures import sign
 from tests.streams.making import NOW_MS, encoded
 from tests.streams.reviewing import (
@@ -72,6 +74,63 @@ def test_a_later_observation_retires_what_is_open() -> None:
     (ended,) = desk.step(records("reviews", value, at=9))
     assert (ended["reason"], ended["caused_by"]["offset"]) == ("superseded", 9)
     assert told(desk.says(verdict(first))) == ["verdict.ended"]
+
+
+PLACE = Source("t.commands", 2, 77)
+
+
+def command(observed_at_ms: int, kind: str = "invoice.post", **about: Any) -> bytes:
+    """What is read of a command that was issued 5 s after its observation."""
+    fields = {"command_id": "c-1", "workflow": "billing", "entity": "acct-17", "action": {"type": kind}}
+    return encoded({**fields, "gated_at_ms": observed_at_ms + 5_000, "age_ms": 5_000, **about})
+
+
+@pytest.mark.parametrize(
+    ("value", "retires"),
+    [
+        (command(NOW_MS - 500), True),
+        (command(NOW_MS - 1_000), False),
+        (command(NOW_MS - 2_000), False),
+        (command(NOW_MS - 500, "credit.post"), False),
+        (command(NOW_MS - 500, entity="acct-18"), False),
+        (command(NOW_MS - 500, workflow="routing"), False),
+        (b"no command", False),
+        (None, False),
+    ],
+)
+@pytest.mark.parametrize("when", ["open", "opening", "restored"])
+def test_a_command_on_a_later_observation_retires_what_is_open(value: bytes | None, retires: bool, when: str) -> None:
+    desk = Desk(policy(freshness={"supersede": True}))
+    if when == "opening":
+        desk.commanded.take(PLACE, value)
+    review = gate(observed(1, NOW_MS - 1_000), desk.policy, 1)
+    found = desk.step(records("reviews", review, at=1))
+    if when == "restored":
+        desk.crash()
+    if when != "opening":
+        desk.commanded.take(PLACE, value)
+        due = desk.reviews.due_ms(desk.snapshot(), NOW_MS, desk.commanded)
+        assert (due == NOW_MS) or not retires
+        found = desk.step()
+    assert [(one["reason"], one["kind"]) for one in found] == [("superseded", "followup")] * retires
+    assert desk.commanded.changed == set()
+    if retires:
+        assert found[0]["caused_by"] == {"topic": "t.commands", "partition": 2, "offset": 77}
+    assert desk.step() == []
+
+
+def test_where_the_policy_does_not_supersede_a_command_retires_nothing() -> None:
+    desk = Desk()
+    desk.opens(1)
+    desk.commanded.take(PLACE, command(NOW_MS))
+    assert desk.step() == []
+
+
+def test_of_many_entities_the_oldest_are_forgotten() -> None:
+    commanded = Commanded(frozenset({"billing"}), entities_max=3)
+    for number in range(5):
+        commanded.take(PLACE, command(NOW_MS, entity=f"e-{number}"))
+    assert len(commanded) == 3
 
 
 def granted(by: str = "ana", secret: bytes = SECRET, **more: Any) -> Granted:
