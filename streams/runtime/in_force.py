@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 from aiokafka import TopicPartition
 
-from streams.errors import ConfigurationError
+from streams.errors import ConfigurationError, PromiseBroken
 from streams.headers import DEFAULTS, HeaderSettings
 from streams.path import Snapshot
 from streams.policy import Policy
@@ -71,6 +71,7 @@ class InForce:
         self._told = asyncio.Event()
         self._numbers: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._dismissed: set[asyncio.Task[None]] = set()  # those that we cancel
         self._ended: asyncio.Future[None] | None = None
         self._worlds: dict[int, asyncio.Task[None]] = {}  # by id of the world
         self._needs = Needs(None)
@@ -120,6 +121,7 @@ class InForce:
 
     async def _end(self) -> None:
         tasks = list(self._tasks)
+        self._dismissed.update(tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -132,8 +134,12 @@ class InForce:
 
     def _one_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) and self._ended and not self._ended.done():
-            self._ended.set_exception(error)
+        if task in self._dismissed or self._ended is None or self._ended.done():
+            self._dismissed.discard(task)
+            return
+        # a client may cancel what waits for it when a connection breaks: that is not our end either
+        error = None if task.cancelled() else task.exception()
+        self._ended.set_exception(error or PromiseBroken(f"a reader of {self._partition.topic} ended by itself"))
 
     # what the lanes ask
 
@@ -214,6 +220,7 @@ class InForce:
             known |= missing
         world.succeed(self.world)
         if (last := self._worlds.pop(id(self.world), None)) is not None:
+            self._dismissed.add(last)
             last.cancel()
         self._worlds[id(world)] = task
         self._needs, self.world = needs, world

@@ -8,7 +8,6 @@ to be all there was when it was asked for.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -83,25 +82,43 @@ class Following:
     async def run(self) -> None:
         """Follows until it is cancelled; what goes wrong is logged and tried again."""
         while True:
-            try:
-                consumer = self._consumer or await self._connected()
-                async with asyncio.TaskGroup() as both:
-                    both.create_task(self._keep_taking(consumer))
-                    both.create_task(self._keep_looking(consumer))
-            except* (*_ERRORS, KitError) as errors:
-                if not self._is_lost:
-                    error = errors.exceptions[0]
-                    log.warning("%s cannot be read, trying again: %s", self._place.topic, f"{error}" or repr(error))
-                self._is_lost = True
+            error = await self._follow()
+            if not self._is_lost:
+                log.warning("%s cannot be read, trying again: %s", self._place.topic, f"{error}" or repr(error))
+            self._is_lost = True
             await self.stop()
             await asyncio.sleep(RETRY_S)
+
+    async def _follow(self) -> BaseException:
+        """Returns what went wrong. A connection that breaks makes aiokafka cancel what waits for it: not our end."""
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            consumer = self._consumer or await self._connected()
+            tasks = {
+                asyncio.create_task(self._keep_taking(consumer)),
+                asyncio.create_task(self._keep_looking(consumer)),
+            }
+            ended = (await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED))[0].pop()
+            if ended.cancelled():
+                return BrokerUnreachable("the connection broke")
+            ended.result()
+        except (*_ERRORS, KitError) as error:
+            return error
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        raise AssertionError("neither ends by itself")
 
     async def stop(self) -> None:
         """Gives the reader back."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            with contextlib.suppress(*_ERRORS):
-                await asyncio.wait_for(consumer.stop(), REQUEST_MS / 1000)
+            # a task of its own: what is cancelled in there is not this one
+            stopping = asyncio.ensure_future(consumer.stop())
+            await asyncio.wait({stopping}, timeout=REQUEST_MS / 1000)
+            if not stopping.cancel() and not stopping.cancelled():
+                stopping.exception()
 
     async def _connected(self) -> AIOKafkaConsumer:
         def make() -> AIOKafkaConsumer:
