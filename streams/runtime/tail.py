@@ -122,10 +122,13 @@ class Tail:
         while True:
             await self._wanted.wait()
             consumer = reader(self._kafka, "none")
+            # a task of its own: a connection that breaks makes aiokafka cancel what waits for it, and not us
+            reading = asyncio.create_task(self._read_with(consumer))
             try:
-                await asyncio.wait_for(consumer.start(), REQUEST_S)
-                self._changed.set()
-                await self._read(consumer)
+                await asyncio.wait({reading})
+                if reading.cancelled():
+                    raise Failed("the connection broke")
+                reading.result()
             except OffsetOutOfRangeError as error:
                 raise PromiseBroken(
                     f"a topic does not have the offsets any more that were read last: it was made again, or the broker "
@@ -133,12 +136,21 @@ class Tail:
                 ) from error
             except (*_ERRORS, Failed) as error:
                 if not self._waiting:
-                    log.warning("waiting", waits_for=f"the broker at {self._kafka.bootstrap}", why=str(error))
+                    why = str(error) or type(error).__name__
+                    log.warning("waiting", waits_for=f"the broker at {self._kafka.bootstrap}", why=why)
                 self._waiting = True
                 await asyncio.sleep(RETRY_S)
             finally:
-                with contextlib.suppress(*_ERRORS):
-                    await asyncio.wait_for(consumer.stop(), 2.0)
+                reading.cancel()
+                stopping = asyncio.create_task(consumer.stop())
+                await asyncio.wait({reading, stopping}, timeout=2.0)
+                if not stopping.cancel() and not stopping.cancelled():
+                    stopping.exception()
+
+    async def _read_with(self, consumer: AIOKafkaConsumer) -> None:
+        await asyncio.wait_for(consumer.start(), REQUEST_S)
+        self._changed.set()
+        await self._read(consumer)
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
         while self._places:
@@ -146,13 +158,15 @@ class Tail:
                 await self._assign(consumer)
                 continue  # somebody may have changed the wish meanwhile
             await self._ask(consumer)
-            chunk = await consumer.getmany(timeout_ms=FETCH_MS, max_records=CHUNK_RECORDS_MAX)
+            async with asyncio.timeout(REQUEST_S):
+                chunk = await consumer.getmany(timeout_ms=FETCH_MS, max_records=CHUNK_RECORDS_MAX)
             if self._changed.is_set():
                 continue  # a place may be another one now; the chunk is read again
             for partition, records in chunk.items():
                 self._take(partition, records)
             for partition, place in list(self._places.items()):
-                place.position = await consumer.position(partition)
+                async with asyncio.timeout(REQUEST_S):
+                    place.position = await consumer.position(partition)
                 for goal in place.goals:
                     if goal.end is not None and place.position >= goal.end:
                         goal.reached.set()
