@@ -105,7 +105,7 @@ def command(fleet: Fleet) -> list[str]:
     return [
         *(sys.executable, "-m", "agents.worker", "gate", f"--capacity={CAPACITY_PER_S / PARTITIONS}"),
         *(f"--bootstrap={fleet.bootstrap}", f"--prefix={fleet.prefix}", f"--group={fleet.group}"),
-        *(f"--data={data}"),
+        f"--data={data}",
     ]
 
 
