@@ -15,6 +15,7 @@ from schemas.heartbeat import Heartbeat
 from streams.errors import BrokerUnreachable
 from streams.runtime.lookup import reader
 from streams.runtime.settings import Kafka
+from streams.runtime.tasks import closed
 
 CONNECT_S = 8.0
 LOOK_BACK_MS = 60_000  # further back nobody lives who beats every few seconds
@@ -102,10 +103,7 @@ class Waiting:
             await self.read(100)
 
     async def __aexit__(self, *ignored: object) -> None:
-        try:
-            await asyncio.wait_for(self._consumer.stop(), 2.0)
-        except _ERRORS:
-            return
+        await closed(self._consumer.stop(), 2.0)
 
     async def read(self, timeout_ms: int) -> None:
         """Takes what comes within the time."""

@@ -21,6 +21,7 @@ from aiokafka.errors import KafkaError
 from schemas.heartbeat import Heartbeat
 from streams.runtime.in_force import InForce
 from streams.runtime.settings import REQUEST_S, RETRY_S, Kafka
+from streams.runtime.tasks import closed
 
 log = structlog.get_logger()
 
@@ -102,5 +103,4 @@ class Heartbeats:
     async def _close(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            with contextlib.suppress(*_ERRORS):
-                await asyncio.wait_for(producer.stop(), 1.0)
+            await closed(producer.stop(), 1.0)

@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 from aiokafka import TopicPartition
 
-from streams.errors import ConfigurationError, PromiseBroken
+from streams.errors import ConfigurationError
 from streams.headers import DEFAULTS, HeaderSettings
 from streams.path import Snapshot
 from streams.policy import Policy
@@ -27,6 +27,7 @@ from streams.rulebook import Compiler, Rulebook
 from streams.runtime.metrics import Meter
 from streams.runtime.settings import RETRY_S, Kafka
 from streams.runtime.tail import Tail
+from streams.runtime.tasks import failure
 from streams.runtime.transactions import Failed
 from streams.runtime.world import Needs, World
 
@@ -71,7 +72,6 @@ class InForce:
         self._told = asyncio.Event()
         self._numbers: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._dismissed: set[asyncio.Task[None]] = set()  # those that we cancel
         self._ended: asyncio.Future[None] | None = None
         self._worlds: dict[int, asyncio.Task[None]] = {}  # by id of the world
         self._needs = Needs(None)
@@ -121,7 +121,6 @@ class InForce:
 
     async def _end(self) -> None:
         tasks = list(self._tasks)
-        self._dismissed.update(tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -134,12 +133,8 @@ class InForce:
 
     def _one_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if task in self._dismissed or self._ended is None or self._ended.done():
-            self._dismissed.discard(task)
-            return
-        # a client may cancel what waits for it when a connection breaks: that is not our end either
-        error = None if task.cancelled() else task.exception()
-        self._ended.set_exception(error or PromiseBroken(f"a reader of {self._partition.topic} ended by itself"))
+        if (error := failure(task)) is not None and self._ended is not None and not self._ended.done():
+            self._ended.set_exception(error)
 
     # what the lanes ask
 
@@ -220,7 +215,6 @@ class InForce:
             known |= missing
         world.succeed(self.world)
         if (last := self._worlds.pop(id(self.world), None)) is not None:
-            self._dismissed.add(last)
             last.cancel()
         self._worlds[id(world)] = task
         self._needs, self.world = needs, world

@@ -15,6 +15,7 @@ from streams.runtime.lane import Lane, Seeker
 from streams.runtime.lookup import Lookup
 from streams.runtime.metrics import Meter
 from streams.runtime.settings import RELEASE_S, Worker
+from streams.runtime.tasks import failure
 
 log = structlog.get_logger()
 
@@ -72,7 +73,7 @@ class Lanes:
         log.info("assigned", partitions=sorted(numbers))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if (error := failure(task)) is not None:
             self._die(error)
 
     async def release(self) -> None:

@@ -8,7 +8,6 @@ is read or sent, and no connection is opened.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -24,6 +23,7 @@ from streams.exposure_terms import GRACE_MS
 from streams.policy import Policy
 from streams.runtime.settings import REQUEST_S, RETRY_S, Kafka
 from streams.runtime.tail import Recent, Tail
+from streams.runtime.tasks import closed
 
 log = structlog.get_logger()
 
@@ -166,5 +166,4 @@ class Leases:
     async def _close(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            with contextlib.suppress(*_ERRORS):
-                await asyncio.wait_for(producer.stop(), 1.0)
+            await closed(producer.stop(), 1.0)

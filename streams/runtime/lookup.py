@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streams.runtime.settings import FETCH_BYTES_MAX, REQUEST_S, Kafka
+from streams.runtime.tasks import closed
 from streams.runtime.transactions import Failed
 
 READ_IDLE_S = 20.0  # a changelog that brings nothing for so long is held back by a transaction that nobody ends
@@ -31,12 +31,10 @@ class Lookup:
 
     async def stop(self) -> None:
         consumer, admin, self._consumer, self._admin = self._consumer, self._admin, None, None
-        with contextlib.suppress(*_ERRORS):
-            if consumer is not None:
-                await asyncio.wait_for(consumer.stop(), 2.0)
-        with contextlib.suppress(*_ERRORS):
-            if admin is not None:
-                await asyncio.wait_for(admin.close(), 2.0)
+        if consumer is not None:
+            await closed(consumer.stop(), 2.0)
+        if admin is not None:
+            await closed(admin.close(), 2.0)
 
     async def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The high watermark of each: past every record, also those of open transactions. Raises Failed."""
@@ -117,8 +115,7 @@ class Lookup:
         except _ERRORS as error:
             raise Failed(f"{type(error).__name__}: {error}") from error
         finally:
-            with contextlib.suppress(*_ERRORS):
-                await asyncio.wait_for(consumer.stop(), 2.0)
+            await closed(consumer.stop(), 2.0)
         return found
 
     async def readable(self, partition: TopicPartition, offset: int) -> bool:
@@ -134,8 +131,7 @@ class Lookup:
         except _ERRORS as error:
             raise Failed(f"{type(error).__name__}: {error}") from error
         finally:
-            with contextlib.suppress(*_ERRORS):
-                await asyncio.wait_for(consumer.stop(), 2.0)
+            await closed(consumer.stop(), 2.0)
         return False
 
 

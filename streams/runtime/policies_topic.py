@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -23,6 +23,7 @@ from streams.governing import Signed, Write, applied, digest_of, document_bytes
 from streams.rulebook import Edition, Rulebook
 from streams.runtime.lookup import reader
 from streams.runtime.settings import Kafka
+from streams.runtime.tasks import closed
 
 CONNECT_S = 8.0
 READ_S = 20.0  # for all of it: some thousand records at most
@@ -56,7 +57,7 @@ async def read_edition(kafka: Kafka) -> Edition:
     except _ERRORS as error:
         raise _named(kafka, error) from error
     finally:
-        await _closed(consumer.stop())
+        await closed(consumer.stop(), 2.0)
     return book.edition()
 
 
@@ -129,7 +130,7 @@ async def _change(kafka: Kafka, make: Callable[[Edition], Sequence[Write]]) -> t
             raise error.__cause__ from error
         raise _named(kafka, error) from error
     finally:
-        await _closed(producer.stop())
+        await closed(producer.stop(), 2.0)
 
 
 def _named(kafka: Kafka, error: BaseException) -> Exception:
@@ -142,8 +143,3 @@ def _named(kafka: Kafka, error: BaseException) -> Exception:
         "one with `sluicegate broker`, create the topics with `sluicegate topics apply`, or say where yours is with "
         "--bootstrap or SLUICEGATE_BOOTSTRAP"
     )
-
-
-async def _closed(stopping: Awaitable[None]) -> None:
-    with contextlib.suppress(*_ERRORS):
-        await asyncio.wait_for(stopping, 2.0)

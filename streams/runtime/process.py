@@ -29,6 +29,7 @@ from streams.runtime.lookup import Lookup
 from streams.runtime.metrics import Meter
 from streams.runtime.records import Raw, install
 from streams.runtime.settings import DRAIN_S, GC_THRESHOLDS, Worker
+from streams.runtime.tasks import failure
 from streams.runtime.watchdog import Watchdog, watch_loop
 
 log = structlog.get_logger()
@@ -98,7 +99,7 @@ async def _serve(app: Any) -> None:
 
 
 def _ended(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
+    if (error := failure(task)) is not None:
         die(error)
 
 

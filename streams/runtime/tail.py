@@ -21,6 +21,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from streams.errors import PromiseBroken
 from streams.runtime.lookup import reader
 from streams.runtime.settings import REQUEST_S, RETRY_S, Kafka
+from streams.runtime.tasks import closed
 from streams.runtime.transactions import Failed
 
 log = structlog.get_logger()
@@ -142,10 +143,7 @@ class Tail:
                 await asyncio.sleep(RETRY_S)
             finally:
                 reading.cancel()
-                stopping = asyncio.create_task(consumer.stop())
-                await asyncio.wait({reading, stopping}, timeout=2.0)
-                if not stopping.cancel() and not stopping.cancelled():
-                    stopping.exception()
+                await closed(consumer.stop(), 2.0)
 
     async def _read_with(self, consumer: AIOKafkaConsumer) -> None:
         await asyncio.wait_for(consumer.start(), REQUEST_S)

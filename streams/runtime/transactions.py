@@ -29,6 +29,7 @@ from aiokafka.errors import (
 from streams.batch import Headers
 from streams.runtime.failpoints import reach
 from streams.runtime.settings import COMMIT_S, PRODUCER_BATCH_BYTES, REQUEST_S, RETRY_BACKOFF_MS, TRANSACTION_S
+from streams.runtime.tasks import closed
 
 aiokafka.producer.sender.BACKOFF_OVERRIDE = RETRY_BACKOFF_MS / 1000
 
@@ -171,7 +172,6 @@ class Transactions:
 
     async def stop(self) -> None:
         """Closes the connections; a transaction that is still open is left to the next owner, or to its timeout."""
-        with contextlib.suppress(KafkaError, TimeoutError, OSError):
-            await asyncio.wait_for(self._producer.stop(), 1.0)
+        await closed(self._producer.stop(), 1.0)
         with contextlib.suppress(KafkaError, OSError):
             await self._producer.client.close()
