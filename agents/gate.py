@@ -11,9 +11,9 @@ from streams.exposure import Exposures
 from streams.headers import DEFAULTS, HeaderSettings
 from streams.memory import Memory
 from streams.path import decide
+from streams.runtime.clock import clock_ms
 from streams.runtime.in_force import InForce
 from streams.runtime.leases import Leases
-from streams.runtime.process import clock_ms
 from streams.runtime.settings import BATCH_RECORDS_MAX, Role
 from streams.runtime.stage import Batch, Fill
 from streams.shed_text import SHED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -13,7 +13,11 @@ from aiokafka.errors import KafkaError
 
 from schemas.heartbeat import Heartbeat
 from streams.errors import BrokerUnreachable
+from streams.governing import Write
+from streams.rulebook import Edition
+from streams.runtime.clock import clock_ms
 from streams.runtime.lookup import reader
+from streams.runtime.policies_topic import Written, change
 from streams.runtime.settings import Kafka
 from streams.runtime.tasks import closed
 
@@ -96,7 +100,7 @@ class Waiting:
         await self._consumer.start()
         await self._consumer._client._wait_on_metadata(self._partition.topic)
         self._consumer.assign([self._partition])
-        since = (await self._consumer.offsets_for_times({self._partition: _now_ms() - LOOK_BACK_MS}))[self._partition]
+        since = (await self._consumer.offsets_for_times({self._partition: clock_ms() - LOOK_BACK_MS}))[self._partition]
         end = (await self._consumer.end_offsets([self._partition]))[self._partition]
         self._consumer.seek(self._partition, end if since is None else since.offset)
         while await self._consumer.position(self._partition) < end:
@@ -117,7 +121,7 @@ class Waiting:
         """
         started_s = time.monotonic()
         while True:
-            living = self.workers.living(_now_ms())
+            living = self.workers.living(clock_ms())
             lacking = [beat for beat in living if beat.policies_offset < behind]
             waited_s = time.monotonic() - started_s
             if not lacking or waited_s >= timeout_s:
@@ -129,6 +133,15 @@ class Waiting:
                 raise BrokerUnreachable(f"the Kafka at {self._kafka.bootstrap} does not answer any more") from error
 
 
+async def put_in_force(
+    kafka: Kafka, make: Callable[[Edition], Sequence[Write]], timeout_s: float
+) -> tuple[Written, Acknowledged]:
+    """Writes what `make` wants, and waits for those who live. Raises what `make` and `change` raise."""
+    async with Waiting(kafka) as waiting:
+        _, written = await change(kafka, make)
+        return written, await waiting.until(written.behind, timeout_s)
+
+
 def not_using(found: Acknowledged, versions: Mapping[str, int]) -> list[str]:
     """A sentence for each worker that has read these versions and does not use them."""
     told = []
@@ -138,7 +151,3 @@ def not_using(found: Acknowledged, versions: Mapping[str, int]) -> list[str]:
                 why = "; ".join(beat.troubles) or "it does not say why"
                 told.append(f"{beat.worker} goes on with {workflow}@{beat.policies.get(workflow, 'none')}: {why}")
     return told
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -1,6 +1,8 @@
-"""Money and durations for people's eyes: integers until this last moment."""
+"""Money, moments and durations for people's eyes: integers until this last moment."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 # ISO 4217 currencies whose minor unit is not a hundredth
 _DIGITS = dict.fromkeys(
@@ -26,3 +28,8 @@ def duration(span_ms: int) -> str:
     if span_ms < 2 * 3_600_000:
         return f"{span_ms / 60_000:.0f} min"
     return f"{span_ms / 3_600_000:.1f} h"
+
+
+def moment(at_ms: int) -> str:
+    """`2026-11-23 20:09:39 UTC`: a time, to the second."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -12,11 +12,11 @@ from streams.headers import HeaderSettings
 from streams.path import Snapshot
 from streams.review_keys import NO_KEYS
 from streams.runtime import verdict_keys
+from streams.runtime.clock import clock_ms
 from streams.runtime.evaluators import Evaluators
 from streams.runtime.in_force import InForce
 from streams.runtime.leases import Leases
 from streams.runtime.metrics import Meter
-from streams.runtime.process import clock_ms
 from streams.runtime.settings import Kafka, Role
 from streams.runtime.world import Needs
 from streams.window import IDS_MAX

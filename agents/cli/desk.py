@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import click
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agents.cli.client import quiet_client_logs
-from agents.cli.options import F, bootstrap_option, interactive, prefix_option
+from agents.cli.options import bootstrap_option, interactive, prefix_option
 from agents.desk.follow import Follower, following
 from streams.runtime.records import Lenient, install
 
@@ -30,16 +30,22 @@ class Desk:
     store: str | None
 
 
-def desk_options(command: F) -> F:
-    command = click.option(
+def desk_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which desk; the command gets them as `desk`."""
+
+    @wraps(command)
+    def at_the_desk(bootstrap: str, prefix: str, store: str | None, **others: Any) -> None:
+        command(desk=Desk(bootstrap, prefix, store), **others)
+
+    option = click.option(
         "--store",
         envvar="SLUICEGATE_STORE",
         show_envvar=True,
         metavar="URL",
         help="The store of reviews: sqlite:///FILE or postgresql://USER@HOST/DATABASE.  [default: a file for these "
         "topics in $XDG_DATA_HOME/sluicegate, or ~/.local/share/sluicegate]",
-    )(command)
-    return bootstrap_option(prefix_option(command))
+    )
+    return bootstrap_option(prefix_option(option(at_the_desk)))
 
 
 @asynccontextmanager
@@ -60,7 +66,3 @@ def run(call: Callable[[], Coroutine[Any, Any, None]]) -> None:
     quiet_client_logs()
     install(Lenient)
     asyncio.run(call())
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000

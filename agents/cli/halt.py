@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -12,12 +11,14 @@ import click
 
 from agents.cli.client import quiet_client_logs
 from agents.cli.options import bootstrap_option, by_option, output_option, prefix_option, timeout_option
-from agents.governing import Acknowledged, Waiting
+from agents.governing import put_in_force
+from agents.readable import moment
 from schemas.published import Scope
 from streams.errors import CheckFailed, ConfigurationError
 from streams.governing import Signed, Write, halted, recalled, resumed
 from streams.rulebook import Edition
-from streams.runtime.policies_topic import change, read_edition
+from streams.runtime.clock import clock_ms
+from streams.runtime.policies_topic import read_edition
 from streams.runtime.settings import Kafka
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -135,12 +136,12 @@ def recall(command_id: str, why: str | None, bootstrap: str, prefix: str, by: st
 def _signed(by: str, why: str | None) -> Signed:
     if not why or not why.strip():
         raise ConfigurationError("--why is missing: the reason is recorded, and told to everybody whom it concerns")
-    return Signed(by, why, time.time_ns() // 1_000_000)
+    return Signed(by, why, clock_ms())
 
 
 def _change(kafka: Kafka, make: Callable[[Edition], Sequence[Write]], done: str, timeout_s: float) -> None:
     quiet_client_logs()
-    found = asyncio.run(_changed(kafka, make, timeout_s))
+    _, found = asyncio.run(put_in_force(kafka, make, timeout_s))
     print(done)
     if not found.having and not found.lacking:
         print("no worker and no executor is alive: it is in force when one starts")
@@ -149,12 +150,6 @@ def _change(kafka: Kafka, make: Callable[[Edition], Sequence[Write]], done: str,
     if found.lacking:
         names = "\n".join(f"  {beat.worker}" for beat in found.lacking)
         raise CheckFailed(f"it is written, but these have not acknowledged it after {timeout_s:g} s:\n{names}")
-
-
-async def _changed(kafka: Kafka, make: Callable[[Edition], Sequence[Write]], timeout_s: float) -> Acknowledged:
-    async with Waiting(kafka) as waiting:
-        _, written = await change(kafka, make)
-        return await waiting.until(written.behind, timeout_s)
 
 
 def _list(kafka: Kafka, output: str) -> None:
@@ -172,6 +167,6 @@ def _list(kafka: Kafka, output: str) -> None:
         )
         return
     for scope, one in in_force.items():
-        print(f"{scope}: {one.why} ({one.by}, {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(one.at_ms / 1000))})")
+        print(f"{scope}: {one.why} ({one.by}, {moment(one.at_ms)})")
     if not in_force:
         print("nothing is halted")

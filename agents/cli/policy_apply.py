@@ -6,9 +6,7 @@ import asyncio
 import io
 import json
 import sys
-import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,14 +18,16 @@ from ruamel.yaml import YAML
 
 from agents.cli.client import quiet_client_logs
 from agents.cli.options import bootstrap_option, by_option, output_option, prefix_option, timeout_option
-from agents.governing import Acknowledged, Waiting, not_using
+from agents.governing import Acknowledged, not_using, put_in_force
+from agents.readable import moment
 from schemas.policy import PolicyDocument
 from schemas.published import Current, Move, Pending
 from streams.errors import CheckFailed, ConfigurationError
 from streams.governing import Signed, Write, applied, rolled_back
 from streams.rulebook import Edition
 from streams.runtime import policies
-from streams.runtime.policies_topic import Written, change, read_edition
+from streams.runtime.clock import clock_ms
+from streams.runtime.policies_topic import change, read_edition
 from streams.runtime.settings import Kafka
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -76,7 +76,7 @@ def apply(
 ) -> None:
     """Publish policies and put them in force on all workers."""
     documents = [policy.document for policy in policies.load(source).by_index]
-    signed = Signed(by, why, time.time_ns() // 1_000_000)
+    signed = Signed(by, why, clock_ms())
 
     def make(edition: Edition) -> list[Write]:
         return applied(edition, documents, pending, signed)
@@ -100,7 +100,7 @@ def rollback(
     timeout_s: float,
 ) -> None:
     """Put an earlier version of WORKFLOW in force again."""
-    signed = Signed(by, why, time.time_ns() // 1_000_000)
+    signed = Signed(by, why, clock_ms())
 
     def make(edition: Edition) -> list[Write]:
         return rolled_back(edition, workflow, version, pending, signed)[1]
@@ -116,7 +116,11 @@ def _put_in_force(
     timeout_s: float,
 ) -> None:
     quiet_client_logs()
-    written, found = asyncio.run(_changed(kafka, make, timeout_s if wait else None))
+    found: Acknowledged | None = None
+    if wait:
+        written, found = asyncio.run(put_in_force(kafka, make, timeout_s))
+    else:
+        _, written = asyncio.run(change(kafka, make))
     moved = {one.workflow: one.version for one in map(_current, written.writes) if one is not None}
     for one in documents or ():
         if one.workflow not in moved:
@@ -133,16 +137,6 @@ def _put_in_force(
     wrong += [f"{beat.worker} has not acknowledged it after {timeout_s:g} s" for beat in found.lacking]
     if wrong:
         raise CheckFailed("it is published, but not in force everywhere:\n" + "\n".join(f"  {one}" for one in wrong))
-
-
-async def _changed(
-    kafka: Kafka, make: Callable[[Edition], Sequence[Write]], timeout_s: float | None
-) -> tuple[Written, Acknowledged | None]:
-    if timeout_s is None:
-        return (await change(kafka, make))[1], None
-    async with Waiting(kafka) as waiting:
-        _, written = await change(kafka, make)
-        return written, await waiting.until(written.behind, timeout_s)
 
 
 def _current(write: Write) -> Current | None:
@@ -169,7 +163,7 @@ def history(workflow: str | None, bootstrap: str, prefix: str, output: str) -> N
         steps: list[Current | Move] = [current, *current.before]
         for at, step in enumerate(steps):
             label = f"{name}@{step.version}" + (" (in force)" if at == 0 else "")
-            table.add_row(label, _time(step.at_ms), step.by, step.why, step.pending if at + 1 < len(steps) else "")
+            table.add_row(label, moment(step.at_ms), step.by, step.why, step.pending if at + 1 < len(steps) else "")
             told.append(
                 {"workflow": name, "version": step.version, "in_force": at == 0, "at_ms": step.at_ms, "by": step.by}
                 | {"why": step.why, "pending": step.pending}
@@ -201,7 +195,7 @@ def show(policy: str, bootstrap: str, prefix: str, output: str) -> None:
         return
     text = io.StringIO()
     YAML(typ="safe").dump(document, text)
-    print(f"# {workflow}@{version}, published {_time(published.at_ms)} by {published.by}: {published.why}")
+    print(f"# {workflow}@{version}, published {moment(published.at_ms)} by {published.by}: {published.why}")
     sys.stdout.write(text.getvalue())
 
 
@@ -211,7 +205,3 @@ def _edition(bootstrap: str, prefix: str) -> Edition:
     for trouble in edition.troubles.values():
         print(f"sluicegate: {trouble}", file=sys.stderr)
     return edition
-
-
-def _time(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.cli.client import quiet_client_logs
-from agents.cli.desk import now_ms
 from agents.cli.options import bootstrap_option, by_option, output_option, prefix_option
 from agents.desk.keys import key_of
 from agents.why.telling import clock
@@ -21,6 +20,7 @@ from schemas.verdict import SIGNATURE_HEADER
 from streams.errors import ConfigurationError
 from streams.governing import Write
 from streams.rulebook import Edition
+from streams.runtime.clock import clock_ms
 from streams.runtime.policies_topic import change, read_edition
 from streams.runtime.settings import Kafka
 from streams.signatures import sign
@@ -73,7 +73,7 @@ def preapprove(
     prefix: str,
 ) -> None:
     """Approve beforehand what comes in a scope, for a time."""
-    length_ms, at_ms = duration_ms(length), now_ms()
+    length_ms, at_ms = duration_ms(length), clock_ms()
     if not length_ms:
         raise ConfigurationError(f"--for: found {length!r}, expected a length of time with its unit, such as 8h or 2d")
     if (value_minor_at_most is None) != (currency is None):
@@ -124,7 +124,7 @@ def revoke(identifier: str, why: str, by: str, bootstrap: str, prefix: str) -> N
             known = ", ".join(sorted(_there(edition))) or "none"
             raise ConfigurationError(f"there is no pre-approval {identifier!r}; there are: {known}")
         # nobody's signature is needed to approve less
-        ended = msgspec.structs.replace(there, revoked=True, why=f"revoked by {by}: {why}"[:1000], at_ms=now_ms())
+        ended = msgspec.structs.replace(there, revoked=True, why=f"revoked by {by}: {why}"[:1000], at_ms=clock_ms())
         return [Write(preapproval_key(identifier), msgspec.json.encode(ended))]
 
     quiet_client_logs()
@@ -149,7 +149,7 @@ def preapprovals(bootstrap: str, prefix: str, output: str) -> None:
     for name, one in sorted(there.items()):
         scope = [one.workflow, *filter(None, (one.segment, one.action_type, one.entity))]
         most = "" if one.value_minor_at_most is None else f"{one.value_minor_at_most} {one.currency} (minor units)"
-        ended = "revoked" if one.revoked else clock(one.until_ms) + (" (over)" if one.until_ms <= now_ms() else "")
+        ended = "revoked" if one.revoked else clock(one.until_ms) + (" (over)" if one.until_ms <= clock_ms() else "")
         table.add_row(name, one.by, ", ".join(scope), most, ended, one.why)
     Console().print(table if there else "nothing is approved beforehand")
 

@@ -9,19 +9,23 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import click
 import orjson
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from agents.cli.desk import Desk, caught_up, desk_options, now_ms, run
-from agents.cli.options import F, interactive, output_option
+from agents.cli.desk import Desk, caught_up, desk_options, run
+from agents.cli.options import interactive, output_option
 from agents.cli.preapprovals import preapprovals, preapprove, revoke
 from agents.cli.verdicts import approve, modify, reject
 from agents.desk.answer import named
 from agents.desk.follow import Follower
 from agents.desk.view import as_document, listed, whole
+from streams.runtime.clock import clock_ms
 from streams.runtime.store.reviews import Wanted
 
 LIVE_S, PRINTED_S = 1.0, 10.0  # between snapshots: on a terminal, and where lines scroll by
@@ -44,8 +48,15 @@ def _console() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_PLAIN)
 
 
-def narrowing(command: F) -> F:
-    """What `list` and `watch` narrow by."""
+def narrowing(command: Callable[..., None]) -> Callable[..., None]:
+    """What `list` and `watch` narrow by; the command gets it as `wanted`."""
+
+    @wraps(command)
+    def narrowed(
+        queue: str | None, workflow: str | None, person: str | None, ended: bool, limit: int, **others: Any
+    ) -> None:
+        command(wanted=Wanted(queue, workflow, person, ended, limit), **others)
+
     options = [
         click.option("--queue", metavar="NAME", help="Only this queue."),
         click.option("--workflow", metavar="NAME", help="Only this workflow."),
@@ -53,9 +64,10 @@ def narrowing(command: F) -> F:
         click.option("--all", "ended", is_flag=True, help="Those that have ended too."),
         click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many."),
     ]
+    told: Callable[..., None] = narrowed
     for option in reversed(options):
-        command = option(command)
-    return command
+        told = option(told)
+    return told
 
 
 @reviews.command(
@@ -71,22 +83,11 @@ def narrowing(command: F) -> F:
 @narrowing
 @desk_options
 @output_option
-def list_(
-    queue: str | None,
-    workflow: str | None,
-    person: str | None,
-    ended: bool,
-    limit: int,
-    output: str,
-    bootstrap: str,
-    prefix: str,
-    store: str | None,
-) -> None:
+def list_(desk: Desk, wanted: Wanted, output: str) -> None:
     """List the reviews that wait for a person, soonest deadline first."""
-    wanted = Wanted(queue, workflow, person, ended, limit)
 
     async def call() -> None:
-        async with caught_up(Desk(bootstrap, prefix, store)) as follower:
+        async with caught_up(desk) as follower:
             _print(follower, wanted, output)
 
     run(call)
@@ -94,7 +95,7 @@ def list_(
 
 def _print(follower: Follower, wanted: Wanted, output: str, indent: int | None = 2) -> None:
     rows, count = follower.store.reviews(wanted)
-    at_ms = now_ms()
+    at_ms = clock_ms()
     if output == "json":
         documents = [as_document(row, at_ms) for row in rows]
         click.echo(json.dumps({"at_ms": at_ms, "count": count, "reviews": documents}, indent=indent))
@@ -111,12 +112,12 @@ def _print(follower: Follower, wanted: Wanted, output: str, indent: int | None =
 @click.argument("review_id", metavar="ID")
 @desk_options
 @output_option
-def show(review_id: str, output: str, bootstrap: str, prefix: str, store: str | None) -> None:
+def show(desk: Desk, review_id: str, output: str) -> None:
     """Show one review whole: the decision and its action, why it came, its times, what was said so far."""
 
     async def call() -> None:
-        async with caught_up(Desk(bootstrap, prefix, store)) as follower:
-            row, at_ms = named(follower.store, review_id), now_ms()
+        async with caught_up(desk) as follower:
+            row, at_ms = named(follower.store, review_id), clock_ms()
             said, facts = follower.store.verdicts(row["review_id"]), follower.store.facts(row["review_id"])
             if output == "json":
                 document = as_document(row, at_ms) | {"record": orjson.Fragment(row["text"]), "verdicts": said}
@@ -138,24 +139,13 @@ def show(review_id: str, output: str, bootstrap: str, prefix: str, store: str | 
 @narrowing
 @desk_options
 @output_option
-def watch(
-    queue: str | None,
-    workflow: str | None,
-    person: str | None,
-    ended: bool,
-    limit: int,
-    output: str,
-    bootstrap: str,
-    prefix: str,
-    store: str | None,
-) -> None:
+def watch(desk: Desk, wanted: Wanted, output: str) -> None:
     """Watch the reviews that wait, as they come and go."""
-    wanted = Wanted(queue, workflow, person, ended, limit)
     console = _console()
     live = output == "text" and console.is_terminal and not console.is_dumb_terminal and not os.environ.get("CI")
 
     async def call() -> None:
-        async with caught_up(Desk(bootstrap, prefix, store)) as follower:
+        async with caught_up(desk) as follower:
             if live:
                 await _drawn(follower, wanted, console)
             while True:
@@ -176,7 +166,7 @@ def watch(
 async def _drawn(follower: Follower, wanted: Wanted, console: Console) -> None:
     def frame() -> RenderableType:
         rows, count = follower.store.reviews(wanted)
-        return listed(rows[: max(3, console.height - 3)], count, now_ms())
+        return listed(rows[: max(3, console.height - 3)], count, clock_ms())
 
     with Live(frame(), console=console, auto_refresh=False, screen=False) as view:
         while True:
@@ -194,15 +184,15 @@ async def _drawn(follower: Follower, wanted: Wanted, console: Console) -> None:
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @desk_options
-def rebuild(yes: bool, bootstrap: str, prefix: str, store: str | None) -> None:
+def rebuild(desk: Desk, yes: bool) -> None:
     """Empty the store and make it anew from the topics. Nothing but the store changes."""
     if not yes and interactive():
         click.confirm("Empty the store? What the topics no longer hold is lost", abort=True)
 
     async def call() -> None:
-        async with caught_up(Desk(bootstrap, prefix, store), rebuild=True) as follower:
+        async with caught_up(desk, rebuild=True) as follower:
             _, count = follower.store.reviews(Wanted(ended=True))
-            click.echo(f"the store holds {count} reviews again, from the topics {prefix}*")
+            click.echo(f"the store holds {count} reviews again, from the topics {desk.prefix}*")
 
     run(call)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
-from agents.cli.desk import Desk, caught_up, desk_options, now_ms, run
-from agents.cli.options import F
+from agents.cli.desk import Desk, caught_up, desk_options, run
 from agents.desk.answer import Answered, action_of, answerable, heard, named, say
 from agents.desk.keys import Key, key_of
 from agents.desk.view import value
@@ -17,6 +19,7 @@ from agents.why.telling import clock
 from schemas.identifiers import action_digest
 from schemas.verdict import NO_ACTION, Verdict
 from streams.errors import CheckFailed, ConfigurationError
+from streams.runtime.clock import clock_ms
 
 WAIT_S = 10.0
 KEYS = (
@@ -48,7 +51,21 @@ class Proposal:
     context_version: int | None = None
 
 
-def saying_options(command: F) -> F:
+def saying_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The review and all that says who answers it how; the command gets `desk`, `review_id` and `saying`."""
+
+    @wraps(command)
+    def saying(
+        by: str,
+        note: str | None,
+        key_file: Path | None,
+        key_id: str | None,
+        digest: str | None,
+        wait_s: float,
+        **others: Any,
+    ) -> None:
+        command(saying=Saying(by, key_of(key_file, key_id), note, digest, wait_s), **others)
+
     options = [
         click.argument("review_id", metavar="ID"),
         click.option("--by", required=True, envvar="SLUICEGATE_REVIEWER", show_envvar=True, help="Who says it."),
@@ -74,9 +91,10 @@ def saying_options(command: F) -> F:
             help="How long an answer is waited for; 0: not at all.",
         ),
     ]
+    told: Callable[..., None] = saying
     for option in reversed(options):
-        command = option(command)
-    return desk_options(command)
+        told = option(told)
+    return desk_options(told)
 
 
 @click.command(
@@ -87,21 +105,9 @@ def saying_options(command: F) -> F:
     + KEYS
 )
 @saying_options
-def approve(
-    review_id: str,
-    by: str,
-    note: str | None,
-    key_file: Path | None,
-    key_id: str | None,
-    digest: str | None,
-    wait_s: float,
-    bootstrap: str,
-    prefix: str,
-    store: str | None,
-) -> None:
+def approve(desk: Desk, review_id: str, saying: Saying) -> None:
     """Approve the action under review, as it stands now; checked again before it becomes a command."""
-    saying = Saying(by, key_of(key_file, key_id), note, digest, wait_s)
-    run(lambda: answered(Desk(bootstrap, prefix, store), review_id, "approve", saying, None))
+    run(lambda: answered(desk, review_id, "approve", saying, None))
 
 
 @click.command(
@@ -111,21 +117,9 @@ def approve(
     + KEYS
 )
 @saying_options
-def reject(
-    review_id: str,
-    by: str,
-    note: str | None,
-    key_file: Path | None,
-    key_id: str | None,
-    digest: str | None,
-    wait_s: float,
-    bootstrap: str,
-    prefix: str,
-    store: str | None,
-) -> None:
+def reject(desk: Desk, review_id: str, saying: Saying) -> None:
     """Reject it: it ends as the exception review.rejected, and nothing is done."""
-    saying = Saying(by, key_of(key_file, key_id), note, digest, wait_s)
-    run(lambda: answered(Desk(bootstrap, prefix, store), review_id, "reject", saying, None))
+    run(lambda: answered(desk, review_id, "reject", saying, None))
 
 
 @click.command(
@@ -146,16 +140,9 @@ def reject(
 )
 @click.option("--context-version", type=int, metavar="N", help="The version of the context that it rests on.")
 def modify(
+    desk: Desk,
     review_id: str,
-    by: str,
-    note: str | None,
-    key_file: Path | None,
-    key_id: str | None,
-    digest: str | None,
-    wait_s: float,
-    bootstrap: str,
-    prefix: str,
-    store: str | None,
+    saying: Saying,
     action_file: click.utils.LazyFile,
     value_minor: int | None,
     currency: str | None,
@@ -167,8 +154,7 @@ def modify(
         raise click.UsageError("--value-minor needs its --currency")
     action = action_of(action_file.read(), action_file.name)
     proposal = Proposal(action, value_minor, currency, observed_at_ms, context_version)
-    saying = Saying(by, key_of(key_file, key_id), note, digest, wait_s)
-    run(lambda: answered(Desk(bootstrap, prefix, store), review_id, "modify", saying, proposal))
+    run(lambda: answered(desk, review_id, "modify", saying, proposal))
 
 
 async def answered(desk: Desk, review_id: str, word: str, saying: Saying, proposal: Proposal | None) -> None:
@@ -196,7 +182,7 @@ async def answered(desk: Desk, review_id: str, word: str, saying: Saying, propos
 
 def _verdict(review_id: str, digest: str, word: str, saying: Saying, proposal: Proposal | None) -> Verdict:
     proposed = proposal or Proposal(msgspec.Raw(NO_ACTION))
-    fields = {"review_id": review_id, "verdict": word, "action_digest": digest, "by": saying.by, "at_ms": now_ms()}
+    fields = {"review_id": review_id, "verdict": word, "action_digest": digest, "by": saying.by, "at_ms": clock_ms()}
     more = {name: getattr(proposed, name) for name in ("value_minor", "currency", "observed_at_ms", "context_version")}
     given = {name: told for name, told in {**fields, **more, "note": saying.note}.items() if told is not None}
     try:

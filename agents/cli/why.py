@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 
 import click
 import orjson
@@ -23,6 +22,7 @@ from agents.why.read import Scope, gather
 from agents.why.skim import Skimming
 from agents.why.story import Entry, Story, stories
 from agents.why.telling import clock
+from streams.runtime.clock import clock_ms
 from streams.runtime.records import install
 
 WIDTH_PLAIN = 120
@@ -55,7 +55,7 @@ def why(identifier: str, since_ms: int | None, bootstrap: str, prefix: str, outp
     """
     quiet_client_logs()
     install(Skimming)
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = clock_ms()
     records = _gathered(Scope(bootstrap, prefix, 0 if since_ms is None else now_ms - since_ms), identifier)
     told = stories(records, now_ms)
     if output == "json":

@@ -183,9 +183,8 @@ def worker(
 
 def _seed(kafka: Kafka, seed: Snapshot) -> None:
     """Fills an empty topic; one that is not says so, where the folder holds other policies."""
-    written = asyncio.run(seeded(kafka, [policy.document for policy in seed.by_index]))
-    if isinstance(written, str):
-        logs.warn(written)
+    if (others := asyncio.run(seeded(kafka, [policy.document for policy in seed.by_index]))) is not None:
+        logs.warn(others)
 
 
 def _roles(roles: str, group: str | None) -> list[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from schemas.policy import PolicyDocument
 from streams.errors import BrokerUnreachable, ConfigurationError
 from streams.governing import Signed, Write, applied, digest_of, document_bytes
 from streams.rulebook import Edition, Rulebook
+from streams.runtime.clock import clock_ms
 from streams.runtime.lookup import reader
 from streams.runtime.settings import Kafka
 from streams.runtime.tasks import closed
@@ -73,19 +73,17 @@ async def change(kafka: Kafka, make: Callable[[Edition], Sequence[Write]]) -> tu
     raise BrokerUnreachable(f"{TRIES} times somebody else changed the policies meanwhile: look, and try again")
 
 
-async def seeded(kafka: Kafka, documents: Sequence[PolicyDocument]) -> Written | str | None:
-    """Publishes the documents if no policy is in force; None: these are in force already, a text: others are.
+async def seeded(kafka: Kafka, documents: Sequence[PolicyDocument]) -> str | None:
+    """Publishes the documents if no policy is in force; what to tell where others are, None where these are now.
 
     Raises what `change` raises.
     """
-    signed = Signed(
-        "sluicegate worker", "the first policies, from the folder it was given", time.time_ns() // 1_000_000
-    )
-    before, written = await change(
+    signed = Signed("sluicegate worker", "the first policies, from the folder it was given", clock_ms())
+    before, _ = await change(
         kafka, lambda edition: [] if edition.currents else applied(edition, documents, "keep", signed)
     )
     if not before.currents:
-        return written
+        return None
     there = {f"{one.workflow}@{one.version}" for one in before.currents.values()}
     given = {f"{one.workflow}@{one.version}" for one in documents}
     same = given <= there and all(

@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NoReturn
 
@@ -21,6 +20,7 @@ import structlog
 from streams.errors import SluicegateError
 from streams.runtime import logs
 from streams.runtime.app import make_app, wire
+from streams.runtime.clock import clock_ms
 from streams.runtime.health import Health
 from streams.runtime.heartbeats import Heartbeats
 from streams.runtime.in_force import InForce
@@ -35,11 +35,6 @@ from streams.runtime.watchdog import Watchdog, watch_loop
 log = structlog.get_logger()
 
 LAST_RESORT_S = 2.0  # after a drain, for what is left to end by itself
-
-
-def clock_ms() -> int:
-    """Now, in epoch milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 def die(error: BaseException) -> NoReturn:

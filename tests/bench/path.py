@@ -56,10 +56,11 @@ def decision(number: int) -> bytes:
     ).encode()
 
 
-def batches(n: int) -> list[Fetched]:
+def batches(n: int, value: Callable[[int], bytes] = decision, size: int = BATCH) -> list[Fetched]:
+    """`n` decisions as they are fetched, `size` at once; `value` makes each of its number."""
     made = []
-    for first in range(0, n, BATCH):
-        numbers = range(first, min(first + BATCH, n))
+    for first in range(0, n, size):
+        numbers = range(first, min(first + size, n))
         made.append(
             Fetched(
                 topic="bench.decisions",
@@ -68,7 +69,7 @@ def batches(n: int) -> list[Fetched]:
                 offsets=list(numbers),
                 timestamps_ms=[NOW_MS - 10] * len(numbers),
                 keys=[b"acct-%d" % (number % 997) for number in numbers],
-                values=[decision(number) for number in numbers],
+                values=[value(number) for number in numbers],
                 broker_time=True,
                 read_ms=NOW_MS - 3,
             )

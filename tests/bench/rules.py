@@ -12,12 +12,12 @@ import argparse
 import gc
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from streams.batch import Fetched
 from streams.path import Snapshot
 from streams.policy import Policy
-from tests.bench.path import ROUNDS, one_round
+from tests.bench.path import ROUNDS, batches, one_round
 from tests.streams.making import NOW_MS, policy
 
 COUNTS = (5, 100, 2_000)
@@ -48,24 +48,8 @@ KINDS: dict[str, tuple[Make, dict[str, Any]]] = {
 }
 
 
-def batches(n: int, rules: int, fields: dict[str, Any]) -> list[Fetched]:
-    made = []
-    for first in range(0, n, BATCH):
-        numbers = range(first, min(first + BATCH, n))
-        made.append(
-            Fetched(
-                topic="bench.decisions",
-                input="decisions",
-                partition=0,
-                offsets=list(numbers),
-                timestamps_ms=[NOW_MS - 10] * len(numbers),
-                keys=[b"acct-%d" % (number % 997) for number in numbers],
-                values=[json.dumps(decision(number, rules) | fields).encode() for number in numbers],
-                broker_time=True,
-                read_ms=NOW_MS - 3,
-            )
-        )
-    return made
+def encoded(number: int, rules: int, fields: dict[str, Any]) -> bytes:
+    return json.dumps(decision(number, rules) | fields).encode()
 
 
 def decision(number: int, rules: int) -> dict[str, Any]:
@@ -97,7 +81,8 @@ def main() -> None:
     for kind, (make, fields) in KINDS.items():
         cost_us = []
         for count in COUNTS:
-            made, snapshot = batches(n, count, fields), Snapshot([policy_of(make, count)])
+            value = partial(encoded, rules=count, fields=fields)
+            made, snapshot = batches(n, value, BATCH), Snapshot([policy_of(make, count)])
             gc.collect()
             spent_s, _ = min((one_round(made, snapshot) for _ in range(ROUNDS)), key=lambda found: found[0])
             cost_us.append(spent_s / n * 1e6)
