@@ -1,8 +1,10 @@
-# Everything runs from .venv, which the first target that needs it makes from a lock with hashes.
+# Everything runs from .venv, which the first target that needs it makes from a lock with hashes. Nothing is resolved
+# at installation: the locks are complete, pip installs them as they are, and `pip check` then looks whether all fits.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+LOCKED := install --quiet --no-compile --no-deps --require-hashes --only-binary :all: -r
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-faults test-alerts check format bench schemas release-schemas lock clean
@@ -17,13 +19,15 @@ $(VENV)/bin/python:
 
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "installing what sluicegate needs (requirements.lock)"
-	@$(PIP) --require-hashes --only-binary :all: -r requirements.lock
-	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(PIP) $(LOCKED) requirements.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(PIP) check --quiet
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@echo "installing what its tests and checks need (requirements-dev.lock)"
-	@$(PIP) --require-hashes --only-binary :all: -r requirements-dev.lock
+	@$(PIP) $(LOCKED) requirements-dev.lock
+	@$(PIP) check --quiet
 	@touch $@
 
 install: $(VENV)/.runtime ## set up .venv; `.venv/bin/sluicegate --help` then works
@@ -62,10 +66,10 @@ release-schemas: $(VENV)/.runtime ## make today's schemas the ones that later ch
 	@$(BIN)/python -m schemas.generate --release
 
 lock: $(VENV)/bin/python ## resolve the two lock files anew (needs the network)
-	@$(PIP) uv
+	@$(PIP) install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml build.in -o requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --extra plots --group dev -c requirements.lock -o requirements-dev.lock
 
 clean: ## remove .venv, caches and data of local brokers
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage data run
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis data run
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
