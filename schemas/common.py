@@ -34,12 +34,13 @@ Version = Annotated[int, Meta(ge=0, le=2**53)]
 Attributes = dict[str, Any]
 
 
-class Source(Struct, frozen=True, gc=False):
-    """The input record that an output answers."""
+class Source(Struct, frozen=True, omit_defaults=True, gc=False):
+    """The input record that an output answers. `through`: the last offset of an unreadable range."""
 
     topic: str
     partition: Annotated[int, Meta(ge=0)]
     offset: Annotated[int, Meta(ge=0)]
+    through: Annotated[int, Meta(ge=0)] | None = None
 
 
 class Stages(Struct, omit_defaults=True, frozen=True, gc=False):

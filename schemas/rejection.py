@@ -15,6 +15,9 @@ Reason = Literal[
     "invalid.json",
     "invalid.schema",
     "invalid.key",
+    "invalid.batch",  # a batch of records that cannot be read; `source` is the range of its offsets
+    "invalid.poison",  # what became of it could not be decided or sent
+    "lost.removed",  # the broker removed these records before they were read; `source` is their range
     "version.absent",
     "version.falling",
     "verdict.unsigned",  # no signature, or one that does not fit the bytes or a known key

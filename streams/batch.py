@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
+from schemas.common import Source
 from schemas.decision import Decision, Successor
 from schemas.lease import Demand, ExposureSeen
 from streams.admission import Learnt
@@ -17,6 +18,14 @@ Input = Literal["decisions", "successors", "reevaluations", "reviews", "verdicts
 Output = Literal["commands", "reviews", "exceptions", "reevaluations", "successors", "rejections", "workers"]
 Headers = tuple[tuple[str, bytes], ...]
 OUTPUTS: tuple[Output, ...] = get_args(Output)
+
+
+class Unread(NamedTuple):
+    """Why a range of offsets has no records that can be read: from the row's own offset up to and with `through`."""
+
+    reason: Literal["lost.removed", "invalid.batch"]
+    through: int
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +42,20 @@ class Fetched:
     broker_time: bool
     read_ms: int
     headers: list[Sequence[tuple[str, bytes | None]]] | None = None  # None where no record of them has any
+    unread: Mapping[int, Unread] | None = None  # rows that stand for a range, by offset; without key and value
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    def place(self, index: int) -> Source:
+        """Where the row stands: what its answer names as `source`."""
+        offset = self.offsets[index]
+        unread = self.why_unread(index)
+        return Source(self.topic, self.partition, offset, None if unread is None else unread.through)
+
+    def why_unread(self, index: int) -> Unread | None:
+        """Why the row holds no record; None where it holds one."""
+        return None if self.unread is None else self.unread.get(self.offsets[index])
 
 
 class Refused(NamedTuple):

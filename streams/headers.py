@@ -71,7 +71,7 @@ def answer_headers(
 def dead_letter(row: Row, settings: HeaderSettings) -> Headers:
     """What KIP-1191 names, and the stage and reason that it has no names for. The first origin is never overwritten."""
     assert row.refused is not None
-    source = Source(row.fetched.topic, row.fetched.partition, row.offset)
+    source = row.fetched.place(row.index)
     attempt = None if row.decision is None else row.attempt
     return dead_letter_of(source, attempt, row.stage, row.refused, _came(row), settings)
 

@@ -47,7 +47,9 @@ def ingest(fetched: Sequence[Fetched], now_ms: int, policies: Mapping[str, Polic
         for index, (offset, key, value) in enumerate(zip(batch.offsets, batch.keys, batch.values, strict=True)):
             found: Decision | Successor | Refused
             data = None
-            if simple and (proven := _proven(value)) is not None:
+            if batch.unread is not None and (unread := batch.why_unread(index)) is not None:
+                found = Refused(unread.reason, unread.detail)
+            elif simple and (proven := _proven(value)) is not None:
                 found = proven
             elif batch.headers is not None and batch.headers[index]:
                 found, data = _read_event(batch.headers[index], value, batch.input, plain)

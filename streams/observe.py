@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from streams.batch import Output, Row
 from streams.latency import ABSENT, ALL_TIMES, Measured
-from streams.metrics import LATENCY_EDGES_S, RATIO_EDGES, STAGES, Observed, histogram
+from streams.metric_table import LATENCY_EDGES_S, RATIO_EDGES
+from streams.metrics import STAGES, Observed, histogram
 from streams.policy import Policy
 
 

@@ -217,4 +217,4 @@ def cut(value: bytes) -> tuple[str | None, str | None]:
 
 
 def _source(row: Row) -> Source:
-    return Source(row.fetched.topic, row.fetched.partition, row.offset)
+    return row.fetched.place(row.index)

@@ -27,7 +27,7 @@ from streams.headers import Came, HeaderSettings, answer_headers, dead_letter_of
 from streams.ingest import refusal
 from streams.policy import Policy
 from streams.publish import cut
-from streams.requests import Ended, Request, read_request
+from streams.requests import Ended, Request, request_in
 from streams.superseding import action_type
 
 FAILED, TIMEOUT, EXHAUSTED = "reevaluation.failed", "reevaluation.timeout", "reevaluation.exhausted"
@@ -67,7 +67,7 @@ class Pending:
 
 def pending(fetched: Fetched, index: int, policies: Mapping[str, Policy], now_ms: int) -> Pending | Ended:
     """The request in a record of `reevaluations`, or why nobody can be asked."""
-    found = read_request(fetched.values[index])
+    found = request_in(fetched, index)
     if isinstance(found, Refused):
         return Ended(found, None)
     request, decision = found
@@ -79,7 +79,7 @@ def pending(fetched: Fetched, index: int, policies: Mapping[str, Policy], now_ms
     elif request.attempt >= policy.freshness.max_attempts:
         why = Refused(EXHAUSTED, f"attempt {request.attempt} of {policy.freshness.max_attempts} was the last")
     else:
-        place = Source(fetched.topic, fetched.partition, fetched.offsets[index])
+        place = fetched.place(index)
         return Pending(place, fetched.keys[index], _came(fetched, index), request, decision, policy)
     return Ended(why, found)
 
@@ -207,7 +207,7 @@ def sent_exception(
         return _sent_foreign(fetched, index, ended.why, now_ms, settings), ""
     refused, (request, decision) = ended.why, ended.request
     policy, text = policies.get(request.workflow), bytes(request.decision)
-    place, came = Source(fetched.topic, fetched.partition, fetched.offsets[index]), _came(fetched, index)
+    place, came = fetched.place(index), _came(fetched, index)
     told = ExceptionRecord(
         exception_id=exception_id(place.topic, place.partition, place.offset, refused.reason),
         kind="followup",
@@ -246,7 +246,7 @@ def sent_exception(
 def _sent_foreign(fetched: Fetched, index: int, refused: Refused, now_ms: int, settings: HeaderSettings) -> Sent:
     """The ending of a record that is no request: it is its own source, for nobody knows what it descends from."""
     value, came = fetched.values[index], _came(fetched, index)
-    place = Source(fetched.topic, fetched.partition, fetched.offsets[index])
+    place = fetched.place(index)
     text, coded = (None, None) if value is None else cut(value)
     told = ExceptionRecord(
         exception_id=exception_id(place.topic, place.partition, place.offset, refused.reason),

@@ -11,7 +11,7 @@ import orjson
 from schemas.common import TIME_MS_MAX
 from schemas.decision import Decision
 from schemas.reevaluation import Reevaluation
-from streams.batch import Refused
+from streams.batch import Fetched, Refused
 from streams.strict_json import examine
 
 _decode_request = msgspec.json.Decoder(Reevaluation).decode
@@ -30,6 +30,12 @@ class Ended(NamedTuple):
 
     why: Refused
     request: Request | None
+
+
+def request_in(fetched: Fetched, index: int) -> Request | Refused:
+    """What is in a row of a fetched batch."""
+    unread = fetched.why_unread(index)
+    return read_request(fetched.values[index]) if unread is None else Refused(unread.reason, unread.detail)
 
 
 def read_request(value: bytes | None) -> Request | Refused:

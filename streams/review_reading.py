@@ -34,7 +34,7 @@ def arrived(fetched: Fetched, index: int) -> Arrived:
     """A record of a fetched batch."""
     headers = came(fetched, index)
     return Arrived(
-        Source(fetched.topic, fetched.partition, fetched.offsets[index]),
+        fetched.place(index),
         fetched.keys[index],
         fetched.values[index] or b"",
         next((value for name, value in headers if name == SIGNATURE_HEADER), None),

@@ -8,7 +8,7 @@ a while, since the two topics are not read in step. All that a batch changes goe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from schemas.common import Source
@@ -109,16 +109,25 @@ class Reviews:
         for batch in fetched:
             if batch.input == "reviews":
                 self._is_behind(batch)
-                for index in range(len(batch)):
+                for index in self._readable(batch):
                     self._arrives(arrived(batch, index), came(batch, index))
         for batch in fetched:
             if batch.input == "verdicts":
-                for index in range(len(batch)):
+                for index in self._readable(batch):
                     self._answer(arrived(batch, index))
         if now_ms >= self._older_ms + HOLD_MS:
             for waited in self.memory.let_go_before(now_ms - HOLD_MS):
                 self._refuse(waited, Refusal("verdict.unknown_review", "there is no such review"))
         return Turn(self._records, self.memory.take_changes(now_ms), self._earliest_ms, self._counts)
+
+    def _readable(self, batch: Fetched) -> Iterator[int]:
+        """The rows that hold a record; those that stand for a range without one are refused by it."""
+        for index in range(len(batch)):
+            unread = batch.why_unread(index)
+            if unread is None:
+                yield index
+            else:
+                self._refuse(arrived(batch, index), Refusal(unread.reason, unread.detail))
 
     def _is_behind(self, batch: Fetched) -> None:
         """Notes that reviews still come older than a verdict that is held: the one it waits for may follow."""

@@ -9,7 +9,7 @@ import hashlib
 import json
 import struct
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, TypeGuard
 
@@ -111,6 +111,10 @@ class Partition:
     def index(self, offset: int) -> int | None:
         at = bisect_left(self.offsets, offset)
         return at if at < len(self.offsets) and self.offsets[at] == offset else None
+
+    def within(self, first: int, last: int) -> range:
+        """The indices of the inputs from one offset up to and with another."""
+        return range(bisect_left(self.offsets, first), bisect_right(self.offsets, last))
 
     def unanswered(self) -> Iterator[int]:
         at = self.answered.find(0)

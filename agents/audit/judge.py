@@ -16,6 +16,8 @@ from agents.audit.reviewed import Reviewed
 from agents.audit.scan import document
 
 ROLES = ("commands", "reviews", "exceptions", "reevaluations")
+RANGED = ("lost.removed", "invalid.batch")
+"""Why an exception may answer a range of offsets."""
 LATER_STEPS = ("followup", "audit_sample")
 IDENTIFIERS = {
     "commands": "command_id",
@@ -81,6 +83,10 @@ class Judge:
             self._find("unexplained", record, identifier, told)
             return
         place, offset = source
+        through = fields["source"].get("through")
+        if through is not None:
+            self._range(record, role, fields, partition, (place, offset, through), identifier)
+            return
         index = partition.index(offset)
         if index is None and offset >= partition.log_start:
             told = f"its source {place[0]}/{place[1]}/{offset} is not an input"
@@ -97,6 +103,27 @@ class Judge:
                 return
             partition.answered[index] = _COMMANDED if role == "commands" else _ANSWERED
         self._order(record, place, offset, identifier)
+
+    def _range(
+        self,
+        record: Record,
+        role: str,
+        fields: dict[str, Any],
+        partition: Partition,
+        source: tuple[Place, int, object],
+        identifier: str | None,
+    ) -> None:
+        """An exception for records that could not be read: it answers every input in its range."""
+        place, offset, through = source
+        if role != "exceptions" or fields.get("reason") not in RANGED or not is_int(through) or through < offset:
+            told = f"its source {fields.get('source')!r} is a range, and it is no exception that may have one"
+            self._find("altered", record, identifier, told)
+            return
+        for index in partition.within(offset, through):
+            if partition.answered[index]:
+                told = f"{place[0]}/{place[1]}/{partition.offsets[index]} has been answered already"
+                self._find("duplicates", record, identifier, told)
+            partition.answered[index] = _ANSWERED
 
     def result(self, committed: dict[Place, int] | None = None, answering: dict[Place, int] | None = None) -> Result:
         """The findings; to be called once. `committed`: the group's offsets after all outputs were read.

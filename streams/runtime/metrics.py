@@ -8,15 +8,18 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from streams.batch import Fetched
+from streams.batch import Fetched, Input
 from streams.latency import ALL_TIMES
-from streams.metrics import FAMILIES, STAGES, WORKFLOWS_MAX, Histogram, label_of, reason_label
+from streams.metric_table import FAMILIES
+from streams.metrics import STAGES, WORKFLOWS_MAX, Histogram, label_of, reason_label
 from streams.path import Snapshot
 from streams.runtime.metrics_board import Board
 from streams.runtime.stage import Batch
 
 EvaluatorResult = Literal["answered", "failed", "timeout", "breaker_open"]
 EVALUATOR_RESULTS: tuple[EvaluatorResult, ...] = get_args(EvaluatorResult)
+PoisonCause = Literal["batch", "decide", "send"]
+POISON_CAUSES: tuple[PoisonCause, ...] = get_args(PoisonCause)
 # what answers a decision that is late, by the policy's `on_stale`: output and reason
 _LATE = {
     "drop": ("exceptions", "stale.age"),
@@ -34,6 +37,7 @@ class Meter:
             board.numbers("transactions", (result,))  # a counter that begins with its first event hides it from rates
         for name in ("hand_overs", "evicted_ids"):
             board.numbers(name)
+        self.gauge("clocks_apart", 0)
         for name in ALL_TIMES:
             board.numbers("clock_adjusted", (name,))
         self._workflows = frozenset(workflows[:WORKFLOWS_MAX])
@@ -84,6 +88,21 @@ class Meter:
     def ended(self, how: str) -> None:
         """Counts a transaction that was not committed, or not known to be: late, fenced, failed or denied."""
         self._count("transactions", (how,))
+
+    def reads(self, inputs: Sequence[Input]) -> None:
+        """From now on these are the inputs: what alerts count of each begins at 0, not with its first event."""
+        for name in inputs:
+            self.lost(name, 0)
+            for cause in POISON_CAUSES:
+                self.poison(name, cause, 0)
+
+    def lost(self, name: Input, count: int) -> None:
+        """Counts offsets of an input that were removed before they were read."""
+        self._count("lost_records", (name,), count)
+
+    def poison(self, name: Input, cause: PoisonCause, count: int = 1) -> None:
+        """Counts records of an input, or batches of them, that were refused by place."""
+        self._count("poison_records", (name, cause), count)
 
     def handed_over(self) -> None:
         """Counts a partition number that was taken over."""

@@ -21,7 +21,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from streams.metrics import FAMILIES, Series
+from streams.metric_table import FAMILIES
+from streams.metrics import Series
 
 FD_VARIABLE = "SLUICEGATE_METRICS_FD"  # which descriptor of the child is the board
 STATUS_BYTES_MAX = 256 * 1024  # some thousand partitions, each waiting for something

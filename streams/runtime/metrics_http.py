@@ -28,7 +28,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from streams.errors import ConfigurationError
-from streams.metrics import BUILD_INFO, FAMILIES, ROLE_FAMILIES, Family, Merged, merge
+from streams.metric_table import BUILD_INFO, FAMILIES, ROLE_FAMILIES, Family
+from streams.metrics import Merged, merge
 from streams.runtime.metrics_board import Board
 
 PREFIX = "sluicegate_"
@@ -45,6 +46,7 @@ class Watched:
     state: str = "is starting"
     running: bool = False
     restarts: int = 0
+    backing_off: bool = False  # it has failed, and waits to be started again
 
     def readiness(self) -> dict[str, Any]:
         """Whether it is ready, its partitions, and what it waits for; what it said last where it says nothing now."""
@@ -98,6 +100,8 @@ class Samples(Collector):
 def _of_role(name: str, one: Watched) -> float:
     if name == "ready":
         return float(one.readiness()["ready"])
+    if name == "backing_off":
+        return float(one.backing_off)
     return one.board.silent_s() if name == "report_age_seconds" else float(one.restarts)
 
 

@@ -55,6 +55,7 @@ async def work(
     Does not return when something goes wrong: see `die`.
     """
     install(Raw)
+    meter.reads(worker.role.inputs)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):

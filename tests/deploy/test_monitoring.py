@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from streams.metrics import BUILD_INFO, FAMILIES, REASONS, ROLE_FAMILIES, Family
+from streams.metric_table import BUILD_INFO, FAMILIES, ROLE_FAMILIES, Family
+from streams.metrics import REASONS
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RUNBOOKS = {name: (DEPLOY / "runbooks" / name).read_text() for name in ("worker.md", "freshness.md")}

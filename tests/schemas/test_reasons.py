@@ -6,7 +6,8 @@ from schemas.reasons import COMMAND_REASONS, EXCEPTION_REASONS, REVIEW_REASONS
 
 # CONTRACT.md, typed again on purpose: a code is never removed within a major version
 FAMILIES = {
-    "invalid": "json schema encoding empty key time oversized unknown_workflow future",
+    "invalid": "json schema encoding empty key time oversized unknown_workflow future batch poison",
+    "lost": "removed",
     "duplicate": "repeat conflict",
     "stale": "age expired context unactionable",
     "reevaluation": "failed timeout exhausted",

@@ -8,18 +8,8 @@ import numpy as np
 import pytest
 
 from schemas.reasons import EXCEPTION_REASONS
-from streams.metrics import (
-    BUILD_INFO,
-    FAMILIES,
-    LATENCY_EDGES_S,
-    RATIO_EDGES,
-    ROLE_FAMILIES,
-    UNKNOWN,
-    histogram,
-    label_of,
-    merge,
-    reason_label,
-)
+from streams.metric_table import BUILD_INFO, FAMILIES, LATENCY_EDGES_S, RATIO_EDGES, ROLE_FAMILIES
+from streams.metrics import UNKNOWN, histogram, label_of, merge, reason_label
 
 EVERY = [*FAMILIES.values(), *ROLE_FAMILIES.values(), BUILD_INFO]
 

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from streams.batch import Fetched, Output
 from streams.latency import ABSENT, Measured
-from streams.metrics import LATENCY_EDGES_S, RATIO_EDGES, STAGES, Observed
+from streams.metric_table import LATENCY_EDGES_S, RATIO_EDGES
+from streams.metrics import STAGES, Observed
 from streams.observe import observe
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board

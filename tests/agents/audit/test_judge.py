@@ -23,6 +23,9 @@ from tests.agents.audit.records import (
     review,
 )
 
+LOST = exception(raw(7, None, None), "lost.removed").changed(
+    source={"topic": DECISIONS, "partition": 0, "offset": 7, "through": 9}
+)
 INPUTS = [
     decision(0),
     decision(1, entity="acct-9"),
@@ -276,3 +279,16 @@ def test_examples_are_bounded_in_number_and_length() -> None:
     example = judged(INPUTS, [*OUTPUTS, huge]).examples["unexplained"][0]
     assert len(example.wrong) < 400
     assert len((example.id or "").encode()) < 400
+
+
+def test_an_exception_that_names_a_range_answers_each_input_in_it_once() -> None:
+    damaged = [raw(7, b"x"), raw(9, b"y")]
+    ranged = LOST.changed(reason="invalid.batch")
+    assert found(judged([*INPUTS, *damaged], [*OUTPUTS, ranged])) == {}
+    assert found(judged([*INPUTS, *damaged, raw(10, b"z")], [*OUTPUTS, ranged])) == {"missing": 1}
+    twice = [*OUTPUTS, exception(damaged[0], "invalid.json"), ranged]
+    assert found(judged([*INPUTS, *damaged], twice)) == {"duplicates": 1}
+
+
+def test_only_what_could_not_be_read_may_be_answered_by_a_range() -> None:
+    assert found(judged(INPUTS, [*OUTPUTS, LOST.changed(reason="stale.age")])) == {"altered": 1}

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from streams.metrics import FAMILIES
+from streams.metric_table import FAMILIES
 from streams.runtime import metrics_board
 from streams.runtime.metrics_board import FD_VARIABLE, Board
 
