@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
-LOCKED := install --quiet --no-compile --no-deps --require-hashes --only-binary :all: -r
+LOCKED := install --quiet --no-deps --require-hashes --only-binary :all: -r
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-faults test-alerts check format bench schemas release-schemas lock clean
