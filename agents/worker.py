@@ -1,6 +1,6 @@
 """One worker process: reads its settings, refuses a bad start, wires the role and works. The supervisor starts it.
 
-python -m agents.worker ROLE --bootstrap ... --prefix ... --group ... --data ...
+python -m agents.worker ROLE --bootstrap ... --prefix ... --group ...
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ async def _run(given: argparse.Namespace) -> None:
     for warning in found.warnings:
         logs.warn(warning)
     meter = Meter(Board.given())
-    given.data.mkdir(parents=True, exist_ok=True)
     headers = HeaderSettings(given.group, not given.no_cloudevents)
     limits = (given.window_ids, given.capacity)
     made = ROLES[given.role](
@@ -54,7 +53,7 @@ async def _run(given: argparse.Namespace) -> None:
     try:
         await _started(made.in_force)
         await made.check()
-        await work(Worker(kafka, made.role, given.data, found.partitions), meter, made.in_force, made.beside)
+        await work(Worker(kafka, made.role, found.partitions), meter, made.in_force, made.beside)
     finally:
         await made.close()
 
@@ -88,7 +87,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--prefix", required=True)
     parser.add_argument("--group", required=True)
-    parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--window-ids", type=int, default=IDS_MAX)
     parser.add_argument("--capacity", type=float)
     parser.add_argument("--verdict-keys", type=Path)

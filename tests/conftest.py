@@ -14,6 +14,9 @@ from streams.runtime.broker import Broker, BrokerConfig
 # workers of several tests, and of several people, share this machine; what tests a metrics port names one
 os.environ["SLUICEGATE_METRICS_PORT"] = "0"
 
+# the sources are compiled once, and not by each of the some hundred processes that the tests start
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # a shell that starts the tests in the background has SIGINT ignored, and every program of theirs would inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -76,9 +75,7 @@ owner of the partition does: kill it as you like, nothing is lost and nothing is
 )
 @click.option("--group", help="The consumer group, used as given, with one role.  [default: <prefix><role>]")
 @click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="A folder for scratch files of this worker.  [default: a temporary one]",
+    "--data", hidden=True, expose_value=False, help="Was a folder for scratch files, of which there are none."
 )
 @click.option(
     "--window-ids",
@@ -136,7 +133,6 @@ def worker(
     folder: Path | None,
     verdict_keys: Path | None,
     group: str | None,
-    data: Path | None,
     window_ids: int,
     capacity: float | None,
     metrics_port: int,
@@ -158,26 +154,24 @@ def worker(
             _seed(Kafka(bootstrap, prefix), seed)
         if log_format == "json":
             logs.configure("supervisor", log_format)
-        with tempfile.TemporaryDirectory(prefix="sluicegate-worker-") as scratch:
-            children = [
-                Child(
-                    role,
-                    [
-                        f"--bootstrap={bootstrap}",
-                        f"--prefix={prefix}",
-                        f"--group={group or prefix + role}",
-                        f"--data={(data or Path(scratch)) / role}",
-                        f"--window-ids={window_ids}",
-                        f"--log-format={log_format}",
-                        *([] if cloudevents else ["--no-cloudevents"]),
-                        *([] if verdict_keys is None else [f"--verdict-keys={verdict_keys}"]),
-                        *([] if capacity is None else [f"--capacity={capacity}"]),
-                    ],
-                    {},
-                )
-                for role in wanted
-            ]
-            code = asyncio.run(supervise(children, watched=watched))
+        children = [
+            Child(
+                role,
+                [
+                    f"--bootstrap={bootstrap}",
+                    f"--prefix={prefix}",
+                    f"--group={group or prefix + role}",
+                    f"--window-ids={window_ids}",
+                    f"--log-format={log_format}",
+                    *([] if cloudevents else ["--no-cloudevents"]),
+                    *([] if verdict_keys is None else [f"--verdict-keys={verdict_keys}"]),
+                    *([] if capacity is None else [f"--capacity={capacity}"]),
+                ],
+                {},
+            )
+            for role in wanted
+        ]
+        code = asyncio.run(supervise(children, watched=watched))
     sys.exit(code)
 
 

@@ -113,7 +113,7 @@ def _log(scratch: Path, what: str) -> Path:
 
 def _worker(stack: ExitStack, bootstrap: str, scratch: Path, metrics_port: int) -> Child:
     arguments = ["worker", "--policies", str(POLICIES), "--bootstrap", bootstrap, "--prefix", DEFAULT_PREFIX]
-    arguments += ["--data", str(scratch / "worker"), "--metrics-port", str(metrics_port), "--metrics-host", "127.0.0.1"]
+    arguments += ["--metrics-port", str(metrics_port), "--metrics-host", "127.0.0.1"]
     return stack.enter_context(running([*SLUICEGATE, *arguments], _log(scratch, "the worker")))
 
 

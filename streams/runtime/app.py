@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import faust
+from faust.tables import TableManager
 from yarl import URL
 
 from streams.runtime.lanes import Lanes
@@ -12,9 +14,24 @@ from streams.runtime.settings import REBALANCE_S, REQUEST_S, SESSION_S, Worker
 from streams.runtime.transport import PassThrough, Transport
 
 
+class NoTables(TableManager):
+    """Faust's manager of its tables, of which we have none: it waits a second for them before the consumer joins."""
+
+    async def sleep(self, n: Any) -> None:
+        """There is nothing to wait for."""
+        await asyncio.sleep(0)
+
+
+class App(faust.App):
+    """Faust's app, which keeps nothing on disk."""
+
+    async def on_first_start(self) -> None:
+        """Faust makes folders for tables here."""
+
+
 def make_app(worker: Worker, lanes: Lanes) -> faust.App:
     """The app, on our transport; `wire` puts the agent on it."""
-    app = faust.App(
+    app = App(
         worker.role.group,
         broker=[URL(f"kafka://{address}") for address in worker.kafka.bootstrap.split(",")],
         broker_client_id=f"{worker.role.group}",
@@ -22,7 +39,6 @@ def make_app(worker: Worker, lanes: Lanes) -> faust.App:
         broker_session_timeout=SESSION_S,
         broker_rebalance_timeout=REBALANCE_S,
         producer_request_timeout=REQUEST_S,
-        datadir=str(worker.data),
         store="memory://",
         autodiscover=False,
         web_enabled=False,
@@ -33,6 +49,7 @@ def make_app(worker: Worker, lanes: Lanes) -> faust.App:
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
         consumer_auto_offset_reset="earliest",
+        TableManager=NoTables,
     )
     transport = Transport(app.conf.broker_consumer, app, loop=app.loop)
     transport.lanes = lanes

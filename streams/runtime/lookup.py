@@ -17,6 +17,7 @@ from streams.runtime.transactions import Failed
 READ_IDLE_S = 20.0  # a changelog that brings nothing for so long is held back by a transaction that nobody ends
 READ_S = 0.2
 READABLE_S = 2.0  # a record that is there comes in a fraction of it
+ASK_AGAIN_MS = 20  # a client that does not know a topic yet sleeps so long: several times a hand-over; usual is 100
 _ERRORS = (KafkaError, TimeoutError, OSError)
 
 
@@ -50,7 +51,9 @@ class Lookup:
         try:
             if self._consumer is None:
                 self._consumer = AIOKafkaConsumer(
-                    bootstrap_servers=self._kafka.bootstrap, request_timeout_ms=int(REQUEST_S * 1000)
+                    bootstrap_servers=self._kafka.bootstrap,
+                    request_timeout_ms=int(REQUEST_S * 1000),
+                    retry_backoff_ms=ASK_AGAIN_MS,
                 )
                 await asyncio.wait_for(self._consumer.start(), REQUEST_S)
             answer: dict[TopicPartition, int] = await asyncio.wait_for(
@@ -152,6 +155,7 @@ def reader(
         auto_offset_reset=reset,
         max_partition_fetch_bytes=FETCH_BYTES_MAX,
         fetch_max_wait_ms=100,
+        retry_backoff_ms=ASK_AGAIN_MS,
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from streams.batch import Input
 from streams.runtime.stage import Stage
@@ -74,9 +73,8 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One process: one role on one Kafka, with a folder for what Faust wants to keep."""
+    """One process: one role on one Kafka, whose data topics have so many partitions."""
 
     kafka: Kafka
     role: Role
-    data: Path
     partitions: int

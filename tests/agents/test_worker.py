@@ -64,7 +64,9 @@ def supervised(kafka: Broker, prefix: str, folder: Path) -> Child:
         str(policies),
         "--roles=gate",
     ]
-    return Child([*SLUICEGATE, *arguments], folder / "worker.log")
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    return Child([*SLUICEGATE, *arguments], folder / "worker.log", {"TMPDIR": str(temporary)})
 
 
 def worker_of(supervisor: Child) -> psutil.Process:
@@ -162,6 +164,7 @@ async def test_a_setting_that_differs_is_a_warning_and_sigterm_drains(
         assert not child.is_running()
         assert "SIGKILL" not in supervisor.log
         assert left_of(child.pid, supervisor.process.pid) == []
+        assert list((tmp_path / "tmp").iterdir()) == []
     assert (await audited(kafka.bootstrap, prefix, prefix + "gate"))["ok"]
 
 
@@ -181,4 +184,5 @@ async def test_the_child_is_started_again_and_ends_with_its_supervisor(
         supervisor.process.send_signal(signal.SIGKILL)
         await gone(second)
         assert "stopped" in supervisor.log, "without its supervisor it drains, as on SIGTERM"
+        assert list((tmp_path / "tmp").iterdir()) == []
     assert (await audited(kafka.bootstrap, prefix, prefix + "gate"))["ok"]

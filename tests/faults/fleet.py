@@ -31,8 +31,6 @@ class Process:
         self, fleet: Fleet, name: str, failpoints: str = "", role: str = "gate", more: Sequence[str] = ()
     ) -> None:
         self.log = fleet.folder / f"{name}.log"
-        scratch = fleet.folder / f"{name}.data"
-        scratch.mkdir()
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
                 [
@@ -40,7 +38,6 @@ class Process:
                     f"--bootstrap={fleet.bootstrap}",
                     f"--prefix={fleet.prefix}",
                     f"--group={fleet.prefix}{role}",
-                    f"--data={scratch}",
                     *more,
                 ],
                 stdin=subprocess.DEVNULL,

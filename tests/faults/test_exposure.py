@@ -97,7 +97,7 @@ def _started(fleet: Fleet, role: str) -> Child:
     name = f"{role}-{time.monotonic_ns()}"
     module = [sys.executable, "-m", "agents.worker", role]
     arguments = [f"--bootstrap={fleet.bootstrap}", f"--prefix={fleet.prefix}", f"--group={fleet.prefix}{role}"]
-    return Child([*module, *arguments, f"--data={fleet.folder / name}"], fleet.folder / f"{name}.log")
+    return Child([*module, *arguments], fleet.folder / f"{name}.log")
 
 
 async def _used(bootstrap: str, topic: str) -> dict[str, Counter[Any]]:

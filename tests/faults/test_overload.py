@@ -99,13 +99,10 @@ def test_at_three_times_its_capacity_a_gate_issues_most_of_what_an_oracle_would(
 
 
 def command(fleet: Fleet) -> list[str]:
-    data = fleet.folder / "gate.data"
-    data.mkdir()
     seed(fleet.bootstrap, fleet.prefix, fleet.policies)
     return [
         *(sys.executable, "-m", "agents.worker", "gate", f"--capacity={CAPACITY_PER_S / PARTITIONS}"),
         *(f"--bootstrap={fleet.bootstrap}", f"--prefix={fleet.prefix}", f"--group={fleet.group}"),
-        f"--data={data}",
     ]
 
 

@@ -250,11 +250,10 @@ def worker(
     role: str = "gate",
     more: Sequence[str] = (),
 ) -> Child:
-    """One worker process without a supervisor; `folder` takes its policies, its log and its scratch files."""
+    """One worker process without a supervisor; `folder` takes its policies and its log."""
     policies = folder / "policies"
     if not policies.exists():
         write_policies(policies)
     seed(bootstrap, prefix, policies)
     arguments = [role, f"--bootstrap={bootstrap}", f"--prefix={prefix}", f"--group={group or prefix + role}"]
-    arguments += [f"--data={folder / name}", *more]
-    return Child([sys.executable, "-m", module, *arguments], folder / f"{name}.log")
+    return Child([sys.executable, "-m", module, *arguments, *more], folder / f"{name}.log")

@@ -47,7 +47,7 @@ boundary:
 def limited(bootstrap: str, prefix: str, folder: Path, role: str) -> Child:
     arguments = [role, f"--bootstrap={bootstrap}", f"--prefix={prefix}", f"--group={prefix}{role}"]
     module = [sys.executable, "-m", "agents.worker"]
-    return Child([*module, *arguments, f"--data={folder / role}"], folder / f"{role}.log")
+    return Child([*module, *arguments], folder / f"{role}.log")
 
 
 def entities_of(partition: int) -> list[str]:

@@ -78,7 +78,7 @@ async def test_an_exception_in_the_stage_does_not_ack(kafka: Broker, prefix: str
     seed(kafka.bootstrap, prefix, write_policies(tmp_path / "policies"))
     await send(kafka.bootstrap, [record(prefix + "decisions", decision("one"))])
     arguments = [sys.executable, "-c", BROKEN_STAGE, "gate", f"--bootstrap={kafka.bootstrap}", f"--prefix={prefix}"]
-    arguments += [f"--group={prefix}gate", f"--data={tmp_path}"]
+    arguments += [f"--group={prefix}gate"]
     with Child(arguments, tmp_path / "broken.log") as child:
         assert await child.ended() == 4
         assert child.log.splitlines()[-1] == "sluicegate: unexpected KeyError: 'a mistake of ours'"

@@ -140,7 +140,6 @@ async def test_faust_keeps_no_books(kafka: Broker, prefix: str, tmp_path: Path) 
     await apply(kafka.bootstrap, prefix, partitions=1)
     seed(kafka.bootstrap, prefix, write_policies(tmp_path / "policies"))
     arguments = ["gate", f"--bootstrap={kafka.bootstrap}", f"--prefix={prefix}", f"--group={prefix}gate"]
-    arguments += [f"--data={tmp_path}"]
     with Child([sys.executable, "-c", SPYING, *arguments], tmp_path / "spy.log") as child:
         async with producer(kafka.bootstrap, transactional_id=prefix) as client:
             for number in range(30):  # the marker of each transaction is a hole

@@ -58,7 +58,7 @@ async def run(bootstrap: str, folder: Path, many: Sequence[Trip], progress: Prog
         (policies / "billing.yaml").write_text(POLICY % freshness)
         command = [*SLUICEGATE, "worker", "--bootstrap", bootstrap, "--prefix", prefix, "--policies", str(policies)]
         command += ["--roles", "gate,reevaluation"]
-        with running([*command, "--metrics-port", "0", "--data", str(policies / "data")], folder / f"{prefix}log"):
+        with running([*command, "--metrics-port", "0"], folder / f"{prefix}log"):
             task = progress.add_task(name, total=len(many))
             outputs = Outputs(bootstrap, prefix, partial(progress.update, task))
             found[name] = billed(many, await _replayed(bootstrap, prefix, many, outputs))

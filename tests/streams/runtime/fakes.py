@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 from aiokafka import TopicPartition
@@ -70,7 +69,7 @@ class World:
         self.hold: asyncio.Event | None = None  # a commit waits for it
         self.changed = asyncio.Event()
         role = Role("gate", "g", ("decisions", "successors"), lambda number: EchoStage(self))
-        self.worker = Worker(Kafka("b:1", "t."), role, Path("unused"), 1)
+        self.worker = Worker(Kafka("b:1", "t."), role, 1)
 
     def did(self, *what: Any) -> None:
         self.done.append(what)

@@ -48,7 +48,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 @asynccontextmanager
 async def open_lane(world: World, stage: TimedStage) -> AsyncIterator[Lane]:
     role = Role("reviews", "g", ("decisions", "successors"), lambda number: stage)
-    world.worker = type(world.worker)(world.worker.kafka, role, world.worker.data, 1)
+    world.worker = type(world.worker)(world.worker.kafka, role, 1)
     lane = world.lane()
     task = asyncio.create_task(lane.run())
     try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import faust
@@ -171,3 +174,23 @@ async def test_a_fetch_is_one_undecoded_message_a_partition(consumer: Any, threa
     assert message.offset == 6
     assert PassThrough().loads_value(None, message) is delivered
     assert PassThrough().loads_key(None, message) is None
+
+
+async def test_the_start_waits_for_no_tables_and_makes_no_folders(
+    app: faust.App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faust waits a second for tables, and makes folders for them; we have none."""
+    began: list[str] = []
+
+    async def noted(*_: Any) -> None:
+        began.append("recovery")
+
+    monkeypatch.chdir(tmp_path)
+    tables = cast(Any, app.tables)
+    monkeypatch.setattr(tables.recovery, "start", noted)
+    monkeypatch.setattr(type(app), "consumer", SimpleNamespace(assignment=set, pause_partitions=lambda _: None))
+    async with asyncio.timeout(0.5):
+        await tables.on_start()
+    assert began == ["recovery"]
+    await app.on_first_start()
+    assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import cast
 
 import pytest
@@ -46,7 +45,7 @@ class FakeLanes:
         self.lanes = lanes
         self.assigned = True
         role = Role("gate", "g", ("decisions", "successors"), lambda number: EchoStage(World()))
-        self.worker = Worker(Kafka("b:1", "t."), role, Path("unused"), 1)
+        self.worker = Worker(Kafka("b:1", "t."), role, 1)
 
     def __iter__(self) -> Iterator[FakeLane]:
         return iter(self.lanes)
