@@ -15,6 +15,7 @@ import structlog
 from schemas.lease import DEMAND, Demand, lease_key
 from streams.batch import Fetched, Sent
 from streams.exposure_terms import ExposureTerms
+from streams.foreign import Reader, Unreadable
 from streams.leases import Ledger
 from streams.policy import Policy
 from streams.runtime.in_force import InForce
@@ -25,7 +26,7 @@ log = structlog.get_logger()
 
 NAME = "exposure"
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Demand).decode
+_demand = Reader(Demand)
 
 
 class ExposureStage:
@@ -86,10 +87,11 @@ def demands(fetched: Sequence[Fetched]) -> list[Demand]:
         for offset, key, value in zip(batch.offsets, batch.keys, batch.values, strict=True):
             if key is None or value is None or not key.startswith(DEMAND.encode()):
                 continue
-            try:
-                found.append(_decode(value))
-            except msgspec.MsgspecError as error:
-                log.warning("a demand cannot be read", offset=offset, why=str(error))
+            demand = _demand(value)
+            if isinstance(demand, Unreadable):
+                log.warning("a demand cannot be read", offset=offset, why=demand.why)
+            else:
+                found.append(demand)
     return found
 
 

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.heartbeat import Heartbeat
 from streams.errors import BrokerUnreachable
+from streams.foreign import Reader, Unreadable
 from streams.governing import Write
 from streams.rulebook import Edition
 from streams.runtime.clock import clock_ms
@@ -25,7 +25,7 @@ CONNECT_S = 8.0
 LOOK_BACK_MS = 60_000  # further back nobody lives who beats every few seconds
 SILENT_TIMES = 3  # so many beats missed, and it does not live any more
 SKEW_MS = 2_000  # of our clock against the broker's
-_decode = msgspec.json.Decoder(Heartbeat).decode
+_beat = Reader(Heartbeat)
 _ERRORS = (KafkaError, OSError, TimeoutError, AssertionError)
 
 
@@ -37,9 +37,8 @@ class Workers:
 
     def take(self, value: bytes | None, at_ms: int) -> None:
         """One record of the topic; what is no heartbeat says nothing."""
-        try:
-            beat = _decode(value or b"")
-        except (ValueError, RecursionError):
+        beat = _beat(value)
+        if isinstance(beat, Unreadable):
             return
         self.beats[beat.worker] = (beat, at_ms)
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import NamedTuple
 
-import orjson
-
 from schemas.common import TIME_MS_MAX
 from streams.batch import Fetched, Headers, Output
+from streams.foreign import object_of
 from streams.headers import DEFAULTS, HeaderSettings
 from streams.memory import Memory
 from streams.path import Snapshot, decide
@@ -103,11 +102,7 @@ def _key(line: bytes) -> bytes | None:
 
 
 def _body(line: bytes) -> dict[str, object]:
-    try:
-        body = orjson.loads(line)
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
+    return object_of(line) or {}
 
 
 def _time_ms(value: object) -> int | None:

@@ -15,9 +15,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-import msgspec
-
 from schemas.receipt import Receipt
+from streams.foreign import Reader, Unreadable
 from streams.policy import Policy
 from streams.terms import Reserve
 
@@ -27,7 +26,7 @@ RECEIPTS_MIN = 50  # p95 of fewer is one or two receipts
 _PER_CENT = 95
 
 Heard = Literal["counted", "skewed", "not_measured", "repeated", "unreadable", "out_of_order"]
-_decode = msgspec.json.Decoder(Receipt).decode
+_receipt = Reader(Receipt, again=False)
 
 
 class _Took(NamedTuple):
@@ -87,9 +86,8 @@ class Allowances:
         `skewed` is counted too, as 0. `not_measured` says nothing of the time to execution: another workflow, or a
         command that was refused, lost, or never started.
         """
-        try:
-            receipt = _decode(value or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        receipt = _receipt(value)
+        if isinstance(receipt, Unreadable):
             return "unreadable"
         measured = self._workflows.get(receipt.workflow)
         until_ms = _until_ms(receipt)

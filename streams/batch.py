@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -20,10 +20,16 @@ Headers = tuple[tuple[str, bytes], ...]
 OUTPUTS: tuple[Output, ...] = get_args(Output)
 
 
-class Unread(NamedTuple):
-    """Why a range of offsets has no records that can be read: from the row's own offset up to and with `through`."""
+POISON: Final = "invalid.poison"
 
-    reason: Literal["lost.removed", "invalid.batch"]
+
+class Unread(NamedTuple):
+    """Why a range of offsets has no records that can be read: from the row's own offset up to and with `through`.
+
+    Poison is one record, which is there and is not looked at again: nothing of it goes out but its place and hash.
+    """
+
+    reason: Literal["lost.removed", "invalid.batch", "invalid.poison"]
     through: int
     detail: str
 
@@ -42,7 +48,7 @@ class Fetched:
     broker_time: bool
     read_ms: int
     headers: list[Sequence[tuple[str, bytes | None]]] | None = None  # None where no record of them has any
-    unread: Mapping[int, Unread] | None = None  # rows that stand for a range, by offset; without key and value
+    unread: Mapping[int, Unread] | None = None  # by offset: rows that hold no record, and poison
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -51,7 +57,8 @@ class Fetched:
         """Where the row stands: what its answer names as `source`."""
         offset = self.offsets[index]
         unread = self.why_unread(index)
-        return Source(self.topic, self.partition, offset, None if unread is None else unread.through)
+        through = None if unread is None or unread.reason == POISON else unread.through
+        return Source(self.topic, self.partition, offset, through)
 
     def why_unread(self, index: int) -> Unread | None:
         """Why the row holds no record; None where it holds one."""

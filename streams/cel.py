@@ -16,10 +16,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import orjson
-
 from streams.chains import Step, Subject
 from streams.columns import Columns
+from streams.foreign import json_of
 
 INSTALL = "the package cel-expr-python beside Sluicegate (the extra `cel`), or no `cel`"
 _TYPES = {
@@ -76,7 +75,7 @@ class Expression:
 
 def _value(name: str, columns: Columns, row: int, subject: Subject) -> Any:
     if name == "action":
-        return subject.action if type(subject) is Step else orjson.loads(bytes(subject.action))
+        return subject.action if type(subject) is Step else json_of(memoryview(subject.action))
     if name in ("workflow", "observed_at_ms"):
         return getattr(subject.decision if type(subject) is Step else subject, name)
     return columns.values(name)[row]

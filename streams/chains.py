@@ -16,6 +16,7 @@ import orjson
 
 from schemas.common import MONEY_MINOR_MAX
 from schemas.decision import Decision, Successor
+from streams.foreign import json_of
 
 STEPS_MAX = 100  # a batch of chains costs as much as a hundred batches at most
 _BRACKET = ord("[")
@@ -66,7 +67,7 @@ def is_chain(decision: Decision | Successor) -> bool:
 
 def steps_of(decision: Decision | Successor) -> list[Step] | None:
     """What the rules have to judge of a chain, each once; None where it cannot be judged."""
-    read = orjson.loads(bytes(decision.action))
+    read = json_of(memoryview(decision.action))
     if not read or len(read) > STEPS_MAX or not all(isinstance(one, dict) for one in read):
         return None
     found: dict[tuple[Any, ...], Step] = {}
@@ -87,7 +88,7 @@ def steps_of(decision: Decision | Successor) -> list[Step] | None:
 
 def action_types(decision: Decision | Successor) -> list[str | None]:
     """The action type of the decision, or of each step of a chain; [None] where there is none."""
-    read = orjson.loads(bytes(decision.action))
+    read = json_of(memoryview(decision.action))
     steps = read if isinstance(read, list) and read else [read]
     kinds = [one.get("type") if isinstance(one, dict) else None for one in steps]
     return [kind if isinstance(kind, str) else None for kind in kinds]

@@ -20,6 +20,7 @@ from schemas import headers as names
 from schemas.common import VALUE_BYTES_MAX
 from schemas.decision import Decision
 from streams.batch import Refused
+from streams.foreign import Reader, Unreadable, text_of
 from streams.strict_json import examine
 
 STRUCTURED = "application/cloudevents"
@@ -52,7 +53,7 @@ class _Envelope(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"null")  # msgspec takes `Raw | None` for null alone
 
 
-_decode = msgspec.json.Decoder(_Envelope).decode
+_envelope = Reader(_Envelope, again=False)
 
 
 def event_of(headers: Iterable[tuple[str, bytes | None]], value: bytes | None) -> Event | Refused | None:
@@ -69,9 +70,8 @@ def event_of(headers: Iterable[tuple[str, bytes | None]], value: bytes | None) -
         lower = name.lower()
         if raw is None or not (lower.startswith(names.CE_PREFIX) or lower == names.CONTENT_TYPE):
             continue
-        try:
-            text = raw.decode()
-        except UnicodeDecodeError:
+        text = text_of(raw)
+        if text is None:
             return Refused("invalid.encoding", f"the header {name[:80]} is not UTF-8")
         if lower == names.CONTENT_TYPE:
             kinds.add(_media(text))
@@ -101,10 +101,9 @@ def _structured(kind: str, value: bytes) -> Event | Refused:
         return Refused("invalid.schema", f"content-type: found {kind[:80]}; of CloudEvents only JSON, one a record")
     if problem := examine(value):
         return Refused(*problem)
-    try:
-        envelope = _decode(value)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        return Refused("invalid.schema", f"the CloudEvent cannot be read: {error}"[:300])
+    envelope = _envelope(value)
+    if isinstance(envelope, Unreadable):
+        return Refused("invalid.schema", f"the CloudEvent cannot be read: {envelope.why}"[:300])
     if envelope.specversion != names.SPEC_VERSION:
         return _other_version("specversion", envelope.specversion)
     media = _media(envelope.datacontenttype or names.JSON)

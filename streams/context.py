@@ -16,13 +16,12 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Annotated, NamedTuple, Protocol
 
-import msgspec
-import orjson
 from msgspec import Meta, Raw, Struct
 
 from schemas.common import TIME_MS_MAX, VALUE_BYTES_MAX, Id, Version
 from schemas.reevaluation import PresentContext
 from schemas.rejection import Reason
+from streams.foreign import Reader, Unreadable, json_of
 from streams.policy import Policy
 
 ENTITIES_MAX = 1_000_000  # per partition number; about 145 MB without states
@@ -72,8 +71,8 @@ class _Record(Struct, gc=False):
     version: Version | None = None
 
 
-_decode = msgspec.json.Decoder(_Record).decode
-_fields_of = msgspec.json.Decoder(dict[str, Raw]).decode
+_record = Reader(_Record, again=False)  # its numbers are bounded where they stand, and its state is read as a whole
+_fields_of = Reader(dict[str, Raw], again=False)
 
 
 def watched(policies: Iterable[Policy]) -> frozenset[str] | None:
@@ -165,6 +164,7 @@ class ContextView:
         packed = _NUMBER.pack(version)
         if self._fields:
             state = _fields_of(record.state)
+            assert not isinstance(state, Unreadable), "it was read as an object"
             for name, at in self._at.items():
                 digest = blake2b(state[name], digest_size=8).digest() if name in state else _ABSENT
                 since = version
@@ -189,13 +189,13 @@ class ContextView:
 def _read(key: bytes, value: bytes) -> _Record | Rejected:
     if len(value) > VALUE_BYTES_MAX:
         return Rejected("invalid.oversized", f"the value has {len(value)} bytes, more than {VALUE_BYTES_MAX}")
-    try:
-        record = _decode(value)
-        state = orjson.loads(memoryview(record.state))
-    except msgspec.ValidationError as error:
-        return Rejected("invalid.schema", f"it is not a context: {error}")
-    except (msgspec.DecodeError, orjson.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Rejected("invalid.json", f"the value cannot be read: {error}")
+    record = _record(value)
+    if isinstance(record, Unreadable):
+        told = "it is not a context" if record.part == "schema" else "the value cannot be read"
+        return Rejected("invalid.schema" if record.part == "schema" else "invalid.json", f"{told}: {record.why}")
+    state = json_of(memoryview(record.state))
+    if isinstance(state, Unreadable):
+        return Rejected("invalid.json", f"the value cannot be read: {state.why}")
     if not isinstance(state, dict):
         return Rejected("invalid.schema", "it is not a context: `state` is no object")
     if record.entity.encode() != key:

@@ -10,9 +10,9 @@ import re
 from typing import Any
 
 import msgspec
-import orjson
 
 from schemas.policy import Condition, PolicyDocument, Segment
+from streams.foreign import Unreadable, json_of
 from streams.terms import Problem
 
 DOCUMENT_BYTES_MAX = 1024 * 1024  # as JSON: the topic `policies` carries it whole, in one record
@@ -59,10 +59,9 @@ def read_document(value: bytes | None) -> tuple[PolicyDocument | None, list[Prob
         return None, [Problem("", "nothing", _JSON)]
     if len(value) > DOCUMENT_BYTES_MAX:
         return None, [_too_large(len(value))]
-    try:
-        content = orjson.loads(value)
-    except (ValueError, RecursionError) as error:
-        return None, [Problem("", f"a mistake ({' '.join(str(error).split())[:300]})", _JSON)]
+    content = json_of(value)
+    if isinstance(content, Unreadable):
+        return None, [Problem("", f"a mistake ({content.why[:300]})", _JSON)]
     return document_of(content)
 
 

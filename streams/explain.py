@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-import orjson
 
 from schemas.decision import Decision, Successor
 from schemas.policy import Rule
@@ -20,6 +19,7 @@ from streams.boundary import unknown
 from streams.chains import Subject, is_chain, steps_of
 from streams.columns import Columns
 from streams.conditions import FALSE, HOLDS, beyond
+from streams.foreign import own_json
 from streams.halts import NO_HALTS, Halts
 from streams.ingest import read
 from streams.memory import Memory
@@ -111,7 +111,7 @@ def explain(
     found, fetched = _read(value, now_ms)
     decided = decide([fetched], now_ms, _alone(policy, halts), memory)
     (sent,) = decided.records
-    record: dict[str, Any] = orjson.loads(sent.value)
+    record: dict[str, Any] = own_json(sent.value)
     reasons = record["reasons"] if sent.output == "reviews" else [record["reason"]]
     outcome = Outcome(sent.output, reasons, record.get("rule"), record.get("detail"), record)
     steps = [] if found is None else [_tried(one, policy, outcome) for one in _subjects(found)]

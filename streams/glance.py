@@ -7,6 +7,7 @@ import msgspec
 from schemas.common import TIME_MS_MAX, VALUE_BYTES_MAX, Currency, Id, Money
 from streams.batch import Fetched, Refused
 from streams.cloudevents import event_of, expiry_ms
+from streams.foreign import Reader, Unreadable
 
 
 class Glance(msgspec.Struct, gc=False):
@@ -22,12 +23,12 @@ class Glance(msgspec.Struct, gc=False):
     segment: str | None = None
 
 
-_decode = msgspec.json.Decoder(Glance).decode
+_glance = Reader(Glance, again=False)
 
 
 def glance(batch: Fetched, index: int) -> Glance | None:
     """What is to be seen of a record, or None where only the full path can say what it is."""
-    text = batch.values[index]
+    text = batch.values[index] if batch.unread is None or batch.why_unread(index) is None else None
     if not text or len(text) > VALUE_BYTES_MAX:
         return None
     expires_ms: int | None = None
@@ -39,9 +40,8 @@ def glance(batch: Fetched, index: int) -> Glance | None:
             text = event.data or text
             if "expirytime" in event.attributes and (expires_ms := expiry_ms(event)) is None:
                 return None
-    try:
-        seen: Glance = _decode(text)
-    except (ValueError, RecursionError):
+    seen = _glance(text)
+    if isinstance(seen, Unreadable):
         return None
     if seen.expires_at_ms is None:
         seen.expires_at_ms = expires_ms

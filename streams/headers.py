@@ -10,6 +10,7 @@ from functools import lru_cache
 from schemas import headers as names
 from schemas.common import Source
 from streams.batch import OUTPUTS, Headers, Output, Refused, Row
+from streams.bounds import HEADER_BYTES_MAX
 
 Came = Sequence[tuple[str, bytes | None]]  # the headers of an input record
 
@@ -88,7 +89,7 @@ def dead_letter_of(
         names.DLQ_DELIVERY_COUNT: None if attempt is None else str(attempt),
         names.DLQ_MESSAGE: refused.detail,
     }
-    written = {name: text.encode() for name, text in found.items() if text is not None}
+    written = {name: _cut(text.encode(), HEADER_BYTES_MAX) for name, text in found.items() if text is not None}
     written |= {name: _cut(value, DLQ_BYTES_MAX) for name, value in _first(came, _DLQ).items()}
     return (
         *written.items(),

@@ -20,6 +20,7 @@ from schemas.decision import LINEAGE_FIELDS, Decision, Successor
 from schemas.identifiers import root_digest
 from streams.batch import Fetched, Input, Refused, Row
 from streams.cloudevents import event_of, filled
+from streams.foreign import REFUSALS
 from streams.policy import Policy
 from streams.strict_json import examine
 
@@ -78,7 +79,7 @@ def _proven(value: bytes | None) -> Decision | None:
         decision: Decision = _decode(value)
         action = bytes(decision.action)
         orjson.loads(action)
-    except (ValueError, RecursionError):
+    except REFUSALS:
         return None
     colons = value.count(b":")
     keys = _FIELDS - astuple(decision).count(None)
@@ -163,8 +164,7 @@ def read(value: bytes | None, source: Input, plain: bool = False) -> Decision | 
     try:
         whole = orjson.loads(value)
         decision: Decision | Successor = _DECODERS[source].decode(value)
-    except (ValueError, RecursionError) as error:
-        # both decoders raise ValueErrors; msgspec a RecursionError at a depth that orjson still takes
+    except REFUSALS as error:  # msgspec for example a RecursionError, at a depth that orjson still takes
         problem = examine(value)
         return Refused(*problem) if problem else Refused("invalid.schema", _told(error))
     if not ((plain or _plain((value,))) and _clean(value, whole, decision)) and (problem := examine(value)):

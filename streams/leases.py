@@ -14,6 +14,7 @@ import msgspec
 
 from schemas.lease import Demand, Lease
 from streams.exposure_terms import GRACE_MS, ExposureTerms, pool, slice_of
+from streams.foreign import Reader, Unreadable
 
 ACCOUNTS_MAX = 50_000  # alive at once; beyond it no new account is leased, and partitions keep to what they own
 _CLOCK = "clock"
@@ -26,6 +27,9 @@ class _Kept(msgspec.Struct):
     account: str
     ends_ms: int
     granted: dict[int, int]  # by partition number
+
+
+_kept = Reader(_Kept)
 
 
 class Granted(NamedTuple):
@@ -117,7 +121,9 @@ class Ledger:
             elif slot.startswith(_ACCOUNT):
                 number = int(slot.removeprefix(_ACCOUNT))
                 self._slots = max(self._slots, number + 1)
-                kept = msgspec.json.decode(value, type=_Kept)
+                kept = _kept(value)
+                if isinstance(kept, Unreadable):
+                    raise ValueError(f"the account in {slot} cannot be read: {kept.why}")
                 self._kept[kept.account] = (number, kept)
         taken = {slot for slot, _ in self._kept.values()}
         self._free = [slot for slot in range(self._slots) if slot not in taken]

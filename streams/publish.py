@@ -16,7 +16,8 @@ from schemas.policy import Duration
 from schemas.reasons import WITHIN_BOUNDS
 from schemas.reevaluation import Attempt, Reevaluation
 from schemas.review import Review
-from streams.batch import Output, Refused, Row, Sent
+from streams.batch import POISON, Output, Refused, Row, Sent
+from streams.bounds import bounded, bounded_key
 from streams.command_text import command_text
 from streams.freshness import STALE
 from streams.headers import HeaderSettings, dead_letter, headers_of
@@ -42,7 +43,7 @@ def publish(row: Row, policy: Policy | None, gated_at_ms: int, settings: HeaderS
     if output == "exceptions":
         ended = _exception(row, policy, gated_at_ms)
         headers = headers_of(row, output, ended.exception_id, None, settings) + dead_letter(row, settings)
-        return Sent(output, row.key, _encode(ended), headers), reason
+        return Sent(output, bounded_key(row.key), _encode(ended), headers), reason
     assert policy is not None, "only a row with a policy passes the boundary"
     if output == "reviews":
         review = review_of(row, policy, gated_at_ms, row.review_reasons or [])
@@ -118,7 +119,7 @@ def _request(row: Row, policy: Policy, gated_at_ms: int) -> Reevaluation:
         workflow=decision.workflow,
         entity=decision.entity,
         reason=again.reason,
-        detail=again.detail,
+        detail=bounded(again.detail),
         attempt=row.attempt,
         attempts=[*history, attempt_of(row, policy, again.reason, gated_at_ms)],
         first_observed_at_ms=lineage.first_observed_at_ms if lineage else decision.observed_at_ms,
@@ -158,7 +159,7 @@ def attempt_of(row: Row, policy: Policy, reason: str, gated_at_ms: int) -> Attem
 def _exception(row: Row, policy: Policy | None, gated_at_ms: int) -> ExceptionRecord:
     decision, refused, value = row.decision, row.refused, row.value or b""
     assert refused is not None
-    text, coded = (None, None) if decision is not None or row.value is None else cut(value)
+    text, coded = (None, None) if decision is not None else carried(row.value, refused.reason)
     history = decision.attempts if type(decision) is Successor else []
     measured = decision is not None and row.stage != "ingest"  # a time that is refused measures nothing
     return ExceptionRecord(
@@ -169,7 +170,7 @@ def _exception(row: Row, policy: Policy | None, gated_at_ms: int) -> ExceptionRe
         entity=decision.entity if decision else None,
         reason=refused.reason,
         stage=row.stage,
-        detail=refused.detail,
+        detail=bounded(refused.detail),
         age_ms=row.age_ms if measured else None,
         budget_ms=row.budget_ms or (policy.freshness.own.budget_ms if policy else None),
         policy=policy.name if policy else None,
@@ -202,6 +203,11 @@ def _first_reason(decision: Decision | Successor | None, refused: Refused) -> st
     if type(decision) is not Successor:
         return refused.reason
     return decision.attempts[0].reason if decision.attempts else decision.cause
+
+
+def carried(value: bytes | None, reason: str) -> tuple[str | None, str | None]:
+    """What an answer shows of a value that is no decision; nothing of a tombstone, and nothing of poison."""
+    return (None, None) if value is None or reason == POISON else cut(value)
 
 
 def cut(value: bytes) -> tuple[str | None, str | None]:

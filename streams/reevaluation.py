@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import msgspec
-import orjson
 
 from schemas.common import TIME_MS_MAX, VALUE_BYTES_MAX, Source
 from schemas.decision import Decision, Successor
@@ -23,17 +22,19 @@ from schemas.exception import ExceptionRecord
 from schemas.identifiers import exception_id, successor_id
 from schemas.reevaluation import Answer, PresentContext, Question, Reevaluation
 from streams.batch import Fetched, Refused, Sent
+from streams.bounds import bounded, bounded_key
+from streams.foreign import Reader, Unreadable
 from streams.headers import Came, HeaderSettings, answer_headers, dead_letter_of
 from streams.ingest import refusal
 from streams.policy import Policy
-from streams.publish import cut
+from streams.publish import carried
 from streams.requests import Ended, Request, request_in
 from streams.superseding import action_type
 
 FAILED, TIMEOUT, EXHAUSTED = "reevaluation.failed", "reevaluation.timeout", "reevaluation.exhausted"
 STAGE = "reevaluation"
 
-_decode_answer = msgspec.json.Decoder(Answer).decode
+_answer = Reader(Answer)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -109,10 +110,9 @@ def successor(asked: Pending, said: bytes, context_version: int | None, now_ms: 
         return Refused(TIMEOUT, "the answer came after the final deadline")
     if len(said) > VALUE_BYTES_MAX:
         return Refused(FAILED, f"the answer has {len(said)} bytes; at most {VALUE_BYTES_MAX} are read")
-    try:
-        answer: Answer = _decode_answer(said)
-    except (ValueError, RecursionError) as error:
-        return Refused(FAILED, f"the answer cannot be read: {error}"[:500])
+    answer = _answer(said)
+    if isinstance(answer, Unreadable):
+        return Refused(FAILED, f"the answer cannot be read: {answer.why}"[:500])
     if answer.decline is not None:
         return Refused(FAILED, f"the evaluator declines: {answer.decline}")
     if bytes(answer.action) == b"null" or answer.observed_at_ms is None:
@@ -121,6 +121,8 @@ def successor(asked: Pending, said: bytes, context_version: int | None, now_ms: 
     wrong = _wrong(asked, answer, now_ms)
     if wrong is None and (found := refusal(_encode(_plain(made)))) is not None:
         wrong = f"the answer would not stand as a decision: {found[1]}"
+    if wrong is None and (size_bytes := len(_encode(made))) > VALUE_BYTES_MAX:
+        wrong = f"the answer and what goes with it have {size_bytes} bytes; a successor has at most {VALUE_BYTES_MAX}"
     return made if wrong is None else Refused(FAILED, wrong)
 
 
@@ -176,13 +178,10 @@ def _wrong(asked: Pending, answer: Answer, now_ms: int) -> str | None:
         answer.observed_at_ms == before_ms and asked.request.reason == "stale.age"
     ):
         return f"the answer rests on an observation that is not later: {answer.observed_at_ms}, before {before_ms}"
-    try:
-        kind = action_type(bytes(answer.action))
-        allowed = asked.policy.evaluator.action_types if asked.policy.evaluator else None
-        if allowed is None:
-            allowed = frozenset(filter(None, [action_type(bytes(asked.decision.action))]))
-    except orjson.JSONDecodeError as error:
-        return f"the answer's action cannot be read: {error}"
+    kind = action_type(answer.action)
+    allowed = asked.policy.evaluator.action_types if asked.policy.evaluator else None
+    if allowed is None:
+        allowed = frozenset(filter(None, [action_type(asked.decision.action)]))
     if kind not in allowed and not (kind is None and not allowed):
         return f"the answer proposes the action type {kind!r:.100}, which it may not"
     return None
@@ -191,7 +190,7 @@ def _wrong(asked: Pending, answer: Answer, now_ms: int) -> str | None:
 def sent_successor(asked: Pending, made: Successor, settings: HeaderSettings) -> Sent:
     """The successor as a record of `successors`."""
     headers = answer_headers("successors", made.id, made.entity, made.final_deadline_ms, asked.came, settings)
-    return Sent("successors", asked.key, _encode(made), headers)
+    return Sent("successors", bounded_key(asked.key), _encode(made), headers)
 
 
 def sent_exception(
@@ -216,7 +215,7 @@ def sent_exception(
         entity=request.entity,
         reason=refused.reason,
         stage=STAGE,
-        detail=refused.detail,
+        detail=bounded(refused.detail),
         age_ms=max(0, now_ms - decision.observed_at_ms),
         budget_ms=request.budget_ms,
         policy=policy.name if policy else request.policy,
@@ -240,14 +239,14 @@ def sent_exception(
     )
     own = answer_headers("exceptions", told.exception_id, request.entity, None, came, settings)
     letter = dead_letter_of(request.source, request.attempt, STAGE, refused, came, settings)
-    return Sent("exceptions", fetched.keys[index], _encode(told), own + letter), request.workflow
+    return Sent("exceptions", bounded_key(fetched.keys[index]), _encode(told), own + letter), request.workflow
 
 
 def _sent_foreign(fetched: Fetched, index: int, refused: Refused, now_ms: int, settings: HeaderSettings) -> Sent:
     """The ending of a record that is no request: it is its own source, for nobody knows what it descends from."""
     value, came = fetched.values[index], _came(fetched, index)
     place = fetched.place(index)
-    text, coded = (None, None) if value is None else cut(value)
+    text, coded = carried(value, refused.reason)
     told = ExceptionRecord(
         exception_id=exception_id(place.topic, place.partition, place.offset, refused.reason),
         kind="followup",
@@ -256,7 +255,7 @@ def _sent_foreign(fetched: Fetched, index: int, refused: Refused, now_ms: int, s
         entity=None,
         reason=refused.reason,
         stage=STAGE,
-        detail=refused.detail,
+        detail=bounded(refused.detail),
         age_ms=None,
         budget_ms=None,
         policy=None,
@@ -281,7 +280,7 @@ def _sent_foreign(fetched: Fetched, index: int, refused: Refused, now_ms: int, s
     )
     own = answer_headers("exceptions", told.exception_id, None, None, came, settings)
     letter = dead_letter_of(place, None, STAGE, refused, came, settings)
-    return Sent("exceptions", fetched.keys[index], _encode(told), own + letter)
+    return Sent("exceptions", bounded_key(fetched.keys[index]), _encode(told), own + letter)
 
 
 def _came(fetched: Fetched, index: int) -> Came:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import msgspec
-import orjson
-
 from schemas.common import TIME_MS_MAX
-from schemas.decision import Decision
+from schemas.decision import Decision, Successor
 from schemas.reevaluation import Reevaluation
 from streams.batch import Fetched, Refused
+from streams.bounds import OWN_BYTES_MAX, oversized, strange
+from streams.foreign import Reader, Unreadable
 from streams.strict_json import examine
 
-_decode_request = msgspec.json.Decoder(Reevaluation).decode
-_decode_decision = msgspec.json.Decoder(Decision).decode
+_request = Reader(Reevaluation)
+_decision: Reader[Decision] = Reader(Decision)
+_successor: Reader[Decision] = Reader(Successor)  # its id may be longer
 
 
 class Request(NamedTuple):
@@ -42,25 +42,29 @@ def read_request(value: bytes | None) -> Request | Refused:
     """What is in a record that anybody may have written."""
     if not value:
         return Refused("invalid.empty", "a tombstone: the value is null" if value is None else "the value is empty")
-    try:
-        orjson.loads(value)
-    except ValueError as error:
-        return Refused(*(examine(value) or ("invalid.json", f"the value is not JSON: {error}")))
-    try:
-        request: Reevaluation = _decode_request(value)
-        decision: Decision = _decode_decision(bytes(request.decision))
-    except (ValueError, RecursionError) as error:
-        return Refused("invalid.schema", f"this is no request to ask again: {error}"[:500])
+    if len(value) > OWN_BYTES_MAX:
+        return Refused("invalid.oversized", oversized(value))
+    request = _request(value)
+    if isinstance(request, Unreadable):
+        if request.part == "json":
+            return Refused(*(examine(value) or ("invalid.schema", _told(request.why))))
+        return Refused("invalid.schema", _told(request.why))
+    decision = (_successor if request.attempt > 1 else _decision)(request.decision)
+    if isinstance(decision, Unreadable):
+        return Refused("invalid.schema", _told(decision.why))
     found = Request(request, decision)
     if any(not 0 <= number <= TIME_MS_MAX for number in _numbers(found)):
-        return Refused("invalid.schema", f"this is no request to ask again: a number is outside 0 ... {TIME_MS_MAX}")
+        return Refused("invalid.schema", _told(f"a number is outside 0 ... {TIME_MS_MAX}"))
+    if (field := strange(request, decision)) is not None:
+        return Refused("invalid.schema", _told(f"{field} is longer than any of ours"))
     return found
 
 
+def _told(why: str) -> str:
+    return f"this is no request to ask again: {why}"[:500]
+
+
 def _numbers(found: Request) -> Iterator[int]:
-    """What msgspec reads in any size and cannot write again."""
-    request = found.record
-    yield from (request.attempt, request.first_observed_at_ms, request.final_deadline_ms, request.gated_at_ms)
-    yield found.decision.observed_at_ms
-    for one in request.attempts:
-        yield from (one.attempt, one.observed_at_ms, one.gated_at_ms)
+    """Attempts, which are counted on from, and may not be without bounds."""
+    yield found.record.attempt
+    yield from (one.attempt for one in found.record.attempts)

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import NamedTuple
 
-import msgspec
 from msgspec import Raw, Struct
 
 from schemas.common import Source
 from schemas.review import Review
+from streams.bounds import NAME_CHARS_MAX
+from streams.foreign import Reader, Unreadable
 from streams.review_open import decision_of, kind_of_action
 from streams.superseding import action_type
 
@@ -30,7 +31,7 @@ class _Command(Struct, gc=False):
     age_ms: int
 
 
-_decode = msgspec.json.Decoder(_Command).decode
+_command = Reader(_Command, again=False)
 
 
 class Later(NamedTuple):
@@ -54,19 +55,16 @@ class Commanded:
 
     def take(self, place: Source, value: bytes | None) -> None:
         """A record of `commands`. Raises nothing: what is no command retires nothing."""
-        try:
-            command = _decode(value or b"")
-            if command.workflow not in self._workflows:
-                return
-            kind = action_type(bytes(command.action))
-        except (ValueError, RecursionError):
+        command = _command(value)
+        if isinstance(command, Unreadable) or command.workflow not in self._workflows:
             return
-        key = (command.workflow, command.entity, kind)
+        kind = action_type(command.action)
+        key = (command.workflow, command.entity[:NAME_CHARS_MAX], kind and kind[:NAME_CHARS_MAX])
         observed_ms = command.gated_at_ms - command.age_ms
         known = self._latest.get(key)
         if known is not None and known.observed_at_ms >= observed_ms:
             return
-        self._latest[key] = Later(observed_ms, place, f"became the command {command.command_id}")
+        self._latest[key] = Later(observed_ms, place, f"became the command {command.command_id:.100}")
         self._latest.move_to_end(key)
         self.changed.add(key[:2])
         if len(self._latest) > self._entities_max:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from schemas.common import VALUE_BYTES_MAX
 from schemas.decision import Decision
 from schemas.identifiers import action_digest
 from schemas.rejection import Reason
@@ -180,9 +181,11 @@ def _modified(review: Review, decision: Decision, said: Verdict, roles: Set[str]
         for name in ("value_minor", "currency", "observed_at_ms", "context_version")
         if (value := getattr(said, name)) is not None
     }
-    text = changed(review.decision, {**members, "action": said.action})
+    text = bytes(changed(review.decision, {**members, "action": said.action}))
+    if len(text) > VALUE_BYTES_MAX:
+        return Refusal("invalid.oversized", f"with it the decision has {len(text)} bytes; at most {VALUE_BYTES_MAX}")
     proposed = msgspec.structs.replace(
-        review, decision=text, action_digest=action_digest(bytes(said.action)), approvals=[]
+        review, decision=msgspec.Raw(text), action_digest=action_digest(bytes(said.action)), approvals=[]
     )
     made = decision_of(proposed)
     if (why := may_not(roles, policy.document.review.approvers, made.value_minor, made.currency)) is not None:

@@ -14,14 +14,14 @@ from schemas import headers as names
 from schemas.common import Source
 from schemas.decision import Decision, Successor
 from schemas.review import Review
+from streams.foreign import Reader, Unreadable
 from streams.headers import TRACE_BYTES_MAX, Came
 from streams.superseding import action_type
 
-_decode = msgspec.json.Decoder  # one per type
 _encode = msgspec.json.Encoder().encode
-_decision = _decode(Decision).decode
-_successor = _decode(Successor).decode
-_members = _decode(dict[str, Raw]).decode
+_decision: Reader[Decision] = Reader(Decision)
+_successor: Reader[Decision] = Reader(Successor)
+_members = Reader(dict[str, Raw], again=False)
 _TRACE = (names.TRACEPARENT, names.TRACESTATE)
 
 
@@ -38,7 +38,7 @@ class Open(Struct, frozen=True, omit_defaults=True, gc=False):
         return [(name, text.encode()) for name, text in self.trace.items()]
 
 
-_open = _decode(Open).decode
+_open = Reader(Open, again=False)
 
 
 def opened(review: Review, place: Source, came: Came) -> Open:
@@ -46,7 +46,7 @@ def opened(review: Review, place: Source, came: Came) -> Open:
     trace: dict[str, str] = {}
     for name, value in came:
         if name in _TRACE and value is not None and len(value) <= TRACE_BYTES_MAX and value.isascii():
-            trace.setdefault(name, value.decode())
+            trace.setdefault(name, value.decode("ascii"))
     return Open(review, place, trace)
 
 
@@ -57,13 +57,21 @@ def packed(one: Open) -> bytes:
 
 def unpacked(value: bytes) -> Open:
     """Raises ValueError where it is none."""
-    return _open(value)
+    found = _open(value)
+    if isinstance(found, Unreadable):
+        raise ValueError(f"an open review cannot be read: {found.why}")
+    return found
 
 
-def decision_of(review: Review) -> Decision | Successor:
-    """The decision under review, with the proposer that the gate knew."""
-    read = _successor if review.attempt > 1 else _decision
-    found: Decision | Successor = read(bytes(review.decision))
+def decision_in(review: Review) -> Decision | Unreadable:
+    """The decision under review as it stands there, or why there is none."""
+    return (_successor if review.attempt > 1 else _decision)(review.decision)
+
+
+def decision_of(review: Review) -> Decision:
+    """The decision under review, with the proposer that the gate knew. It was looked at when the review came."""
+    found = decision_in(review)
+    assert not isinstance(found, Unreadable), found
     if found.proposer is None and review.proposer is not None:
         found = msgspec.structs.replace(found, proposer=review.proposer)
     return found
@@ -80,6 +88,7 @@ def final_ms(review: Review) -> int:
 
 def changed(decision: Raw, members: dict[str, Any]) -> Raw:
     """The decision's text with other members; those that stay are the same bytes."""
-    whole = _members(bytes(decision))
+    whole = _members(decision)
+    assert not isinstance(whole, Unreadable), whole
     whole |= {name: value if isinstance(value, Raw) else Raw(_encode(value)) for name, value in members.items()}
     return Raw(_encode(whole))

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
-import orjson
 
 from schemas.common import VALUE_BYTES_MAX, Source
 from schemas.review import Review
 from schemas.verdict import SIGNATURE_HEADER, Verdict
 from streams.batch import Fetched
+from streams.bounds import KEY_BYTES_MAX, OWN_BYTES_MAX, oversized, strange
+from streams.foreign import Reader, Unreadable
 from streams.headers import Came
 from streams.review_life import Refusal
+from streams.review_open import decision_in
 
-_review = msgspec.json.Decoder(Review).decode
-_verdict = msgspec.json.Decoder(Verdict).decode
+_POLICY = re.compile(r".*@\d{1,19}", re.DOTALL)
+SIGNATURE_BYTES_MAX = 1_024  # of a header; ours has a key's name and 64 digits
+_review = Reader(Review)
+_verdict = Reader(Verdict)
 
 
 class Arrived(msgspec.Struct, frozen=True, gc=False):
@@ -26,8 +32,13 @@ class Arrived(msgspec.Struct, frozen=True, gc=False):
     at_ms: int
 
 
+class _Held(msgspec.Struct, array_like=True, frozen=True):
+    record: Arrived
+    review_id: str
+
+
 _encode = msgspec.json.Encoder().encode
-_held = msgspec.json.Decoder(tuple[Arrived, str]).decode
+_held = Reader(_Held, again=False)
 
 
 def arrived(fetched: Fetched, index: int) -> Arrived:
@@ -37,7 +48,7 @@ def arrived(fetched: Fetched, index: int) -> Arrived:
         fetched.place(index),
         fetched.keys[index],
         fetched.values[index] or b"",
-        next((value for name, value in headers if name == SIGNATURE_HEADER), None),
+        next((value and value[:SIGNATURE_BYTES_MAX] for name, value in headers if name == SIGNATURE_HEADER), None),
         fetched.timestamps_ms[index],
     )
 
@@ -53,15 +64,27 @@ def held(one: Arrived, review_id: str) -> bytes:
 
 def taken_up(value: bytes) -> tuple[Arrived, str]:
     """The record, and the review that it waits for. Raises ValueError where it is none."""
-    return _held(value)
+    found = _held(value)
+    if isinstance(found, Unreadable):
+        raise ValueError(f"a verdict that is held cannot be read: {found.why}")
+    return found.record, found.review_id
 
 
 def review_in(value: bytes) -> Review | Refusal:
-    """A review as Sluicegate itself writes it."""
-    try:
-        return _review(value)
-    except (ValueError, RecursionError) as error:
-        return Refusal("invalid.schema", f"it is not a review: {error}"[:500])
+    """A review as Sluicegate itself writes it: with a decision that can be read, and a version of a policy."""
+    if len(value) > OWN_BYTES_MAX:
+        return Refusal("invalid.oversized", oversized(value))
+    review = _review(value)
+    if isinstance(review, Unreadable):
+        return Refusal("invalid.schema", f"it is not a review: {review.why}"[:500])
+    decision = decision_in(review)
+    if isinstance(decision, Unreadable):
+        return Refusal("invalid.schema", f"it is not a review: its decision cannot be read: {decision.why}"[:500])
+    if (field := strange(review, decision)) is not None:
+        return Refusal("invalid.schema", f"it is not a review: {field} is longer than any of ours")
+    if _POLICY.fullmatch(review.policy) is None:
+        return Refusal("invalid.schema", f"it is not a review: {review.policy!r:.100} names no version of a policy")
+    return review
 
 
 def verdict_in(one: Arrived) -> Verdict | Refusal:
@@ -69,11 +92,13 @@ def verdict_in(one: Arrived) -> Verdict | Refusal:
     if len(one.value) > VALUE_BYTES_MAX:
         told = f"the value has {len(one.value)} bytes; at most {VALUE_BYTES_MAX} are read"
         return Refusal("invalid.oversized", told)
-    try:
-        orjson.loads(one.value)  # as strictly as its readers will, also where msgspec skips
-        said: Verdict = _verdict(one.value)
-    except msgspec.ValidationError as error:
-        return Refusal("invalid.schema", f"it is not a verdict: {error}"[:500])
-    except (ValueError, RecursionError) as error:
-        return Refusal("invalid.json", f"the value cannot be read: {error}"[:500])
+    said = _verdict(one.value)
+    if isinstance(said, Unreadable):
+        if said.part == "schema":
+            return Refusal("invalid.schema", f"it is not a verdict: {said.why}"[:500])
+        return Refusal("invalid.json", f"the value cannot be read: {said.why}"[:500])
+    if one.key is not None and len(one.key) > KEY_BYTES_MAX:
+        return Refusal(
+            "invalid.key", f"the record's key has {len(one.key)} bytes; no entity has more than {KEY_BYTES_MAX}"
+        )
     return said

@@ -20,6 +20,7 @@ from schemas.reasons import APPROVED
 from schemas.reevaluation import Attempt, Reevaluation
 from schemas.review import Review
 from streams.batch import Refused, Sent
+from streams.bounds import bounded
 from streams.headers import HeaderSettings, answer_headers, dead_letter_of
 from streams.policy import Policy
 from streams.review_life import Again, Ended, Issued, Stays, Step
@@ -141,7 +142,7 @@ def _request(one: Open, step: Again, occasion: Occasion) -> Sent:
         workflow=decision.workflow,
         entity=decision.entity,
         reason=why.reason,
-        detail=why.detail,
+        detail=bounded(why.detail),
         attempt=review.attempt,
         attempts=list(_attempts(review, decision, why, occasion)),
         first_observed_at_ms=first_ms,
@@ -178,7 +179,7 @@ def _exception(one: Open, step: Ended, occasion: Occasion) -> Sent:
         entity=review.entity,
         reason=why.reason,
         stage=STAGE,
-        detail=why.detail,
+        detail=bounded(why.detail),
         age_ms=max(0, occasion.now_ms - decision.observed_at_ms),
         budget_ms=_budget_ms(decision, occasion),
         policy=review.policy if occasion.policy is None else occasion.policy.name,

@@ -10,32 +10,41 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeVar
 from urllib.parse import quote, unquote
-
-import msgspec
 
 from schemas.published import Current, Halt, Preapproval, PublishedPolicy, Recall, Scope, current_key, policy_key
 from schemas.verdict import SIGNATURE_HEADER
+from streams.bounds import bounded_key
 from streams.document import read_document
+from streams.foreign import Reader, Unreadable
 from streams.halts import Granted, Halts
 from streams.path import Snapshot
 from streams.policy import Policy, compile_policy
 from streams.terms import Problem
 
-_published = msgspec.json.Decoder(PublishedPolicy).decode
-_current = msgspec.json.Decoder(Current).decode
-_halt = msgspec.json.Decoder(Halt).decode
-_recall = msgspec.json.Decoder(Recall).decode
-_preapproval = msgspec.json.Decoder(Preapproval).decode
+_published = Reader(PublishedPolicy)
+_current = Reader(Current)
+_halt = Reader(Halt)
+_recall = Reader(Recall)
+_preapproval = Reader(Preapproval)
 # a halt that cannot be read stops its scope; one whose scope cannot be read stops everything
+TROUBLES_MAX = 1_000  # records at once that cannot be used; those beyond are passed over in silence
+T = TypeVar("T")
 UNREADABLE = Halt(True, "a halt that this version cannot read: taken for one", "nobody known", 0)
 
 
 def _halted(value: bytes) -> bool:
-    try:
-        return _halt(value).halted
-    except ValueError:
-        return True
+    found = _halt(value)
+    return isinstance(found, Unreadable) or found.halted
+
+
+def _of(read: Reader[T], value: bytes | None) -> T:
+    """What the record holds. Raises ValueError where it is none."""
+    found = read(value)
+    if isinstance(found, Unreadable):
+        raise ValueError(found.why)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +78,23 @@ class Rulebook:
     ) -> None:
         """One record. Raises nothing: see `Edition.troubles`."""
         self.next_offset = offset + 1
-        name = (key or b"").decode(errors="backslashreplace")
+        # percent-encoded, each of four names of 200 characters may take 2,400 bytes
+        name = (bounded_key(key, 16_384) or b"").decode(errors="backslashreplace")
         self._troubles.pop(name, None)
         try:
             self._take(name, value, headers)
-        except (ValueError, RecursionError) as error:
-            self._troubles[name] = f"the record {name!r:.200} cannot be used: {error}"[:500]
+        except ValueError as error:
+            if len(self._troubles) < TROUBLES_MAX:
+                self._troubles[name] = f"the record {name!r:.200} cannot be used: {error}"[:500]
 
     def _take(self, name: str, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> None:
         kind, _, rest = name.partition("/")
         if value is None and kind in ("policy", "current"):
             raise ValueError("it was removed, and such a record never is")
         if kind == "policy":
-            self._take_version(name, _published(value or b""))
+            self._take_version(name, _of(_published, value))
         elif kind == "current":
-            moved = _current(value or b"")
+            moved = _of(_current, value)
             if current_key(moved.workflow) != name:
                 raise ValueError(f"it is about the workflow {moved.workflow!r}")
             self._currents[moved.workflow] = moved
@@ -93,7 +104,7 @@ class Rulebook:
             if value is None:
                 self._recalls.pop(unquote(rest), None)
             else:
-                self._recalls[unquote(rest)] = _recall(value)
+                self._recalls[unquote(rest)] = _of(_recall, value)
         elif kind == "preapproval":
             self._take_preapproval(rest, value, headers)
         elif kind != "authority":  # not ours to read yet
@@ -118,7 +129,7 @@ class Rulebook:
         if value is None:
             raise ValueError("it was removed, and a halt never is: it is resumed")
         try:
-            self._halts[scope] = _halt(value)
+            self._halts[scope] = _of(_halt, value)
         except ValueError:
             self._halts[scope] = UNREADABLE
             raise
@@ -127,7 +138,7 @@ class Rulebook:
         self._preapprovals.pop(rest, None)  # one that cannot be read approves nothing
         if value is None:
             return
-        granted = _preapproval(value)
+        granted = _of(_preapproval, value)
         if quote(granted.id, safe="") != rest:
             raise ValueError(f"it holds the pre-approval {granted.id!r}")
         self._preapprovals[rest] = Granted(granted, value, dict(headers).get(SIGNATURE_HEADER))

@@ -14,6 +14,7 @@ from schemas import headers as names
 from schemas.common import Source
 from schemas.exception import ExceptionRecord
 from streams.batch import Fetched, Headers, Refused, Sent
+from streams.foreign import own
 from streams.glance import Glance
 from streams.headers import Came, HeaderSettings, answer_headers, dead_letter_of
 from streams.policy import Policy
@@ -22,6 +23,7 @@ SHED = "shed.overload"
 STAGE = "shedding"
 _SUFFIX = f":{SHED}".encode()
 _encode = msgspec.json.Encoder().encode
+_members = own(dict[str, msgspec.Raw])
 
 
 class _Varies(msgspec.Struct, frozen=True, gc=False):
@@ -138,6 +140,6 @@ def _same(policy: Policy, budget_ms: int, refused: Refused, now_ms: int, batch: 
         source=Source("", 0, 0),
         trace=[],
     )
-    fields = msgspec.json.decode(_encode(whole), type=dict[str, msgspec.Raw])
+    fields = _members(_encode(whole))
     same = b"," + _encode({name: fields[name] for name in _SAME if name in fields})[1:-1]
     return same + b',"source":{"topic":%s,"partition":%d,"offset":' % (_encode(batch.topic), batch.partition)

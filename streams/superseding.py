@@ -13,10 +13,11 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import NamedTuple
 
-import orjson
+from msgspec import Raw
 
 from schemas.decision import Successor
 from streams.batch import Refused, Remembered, Row
+from streams.foreign import object_of
 from streams.ring import SLOTS, Change, Ring, expires_ms
 
 ENTITIES_MAX = 250_000  # (workflow, entity, action type) per partition number
@@ -24,10 +25,10 @@ _ENTRY = struct.Struct(">Qq")  # expires_ms, observed_at_ms
 _FORMAT = 4
 
 
-def action_type(action: bytes) -> str | None:
+def action_type(action: bytes | Raw) -> str | None:
     """The `type` of an action that is an object with one."""
-    read = orjson.loads(action)
-    kind = read.get("type") if isinstance(read, dict) else None
+    read = object_of(bytes(action))
+    kind = None if read is None else read.get("type")
     return kind if isinstance(kind, str) else None
 
 

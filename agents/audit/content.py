@@ -25,6 +25,7 @@ from agents.audit.inputs import (
 from agents.audit.scan import Document
 
 SHED = "shed.overload"
+POISON = "invalid.poison"
 VERBATIM = {
     "commands": "action",
     "reviews": "decision",
@@ -159,8 +160,8 @@ def _raw(fields: dict[str, Any], facts: Facts, cuts: dict[int, bytes]) -> str | 
     if facts.tombstone:
         return None if text is None and encoded is None else "its input is a tombstone and it carries bytes"
     if text is None and encoded is None:
-        # what is shed is too much to be carried: its hash and length are held against its input like any other's
-        lost = facts.value_bytes > 0 and fields.get("decision") is None and fields.get("reason") != SHED
+        # what is shed is too much to be carried, and poison must not be: its hash and length are held against its input like any other's
+        lost = facts.value_bytes > 0 and fields.get("decision") is None and fields.get("reason") not in (SHED, POISON)
         return "neither decision nor raw holds its input's bytes" if lost else None
     try:
         data = (

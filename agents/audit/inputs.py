@@ -65,6 +65,9 @@ class Record(Protocol):
     def headers(self) -> Headers: ...
 
 
+KEY_BYTES = 800
+
+
 class Facts(NamedTuple):
     """What an output is held against: its input, reduced to digests and marks."""
 
@@ -92,6 +95,13 @@ def mark(value: object) -> int:
         return hash((value.__class__, value))
     except TypeError:
         return hash(json.dumps(value))
+
+
+def answer_key(key: bytes | None) -> bytes | None:
+    """The key that an answer has: the input's, or its hash and length where it is longer than any entity."""
+    if key is None or len(key) <= KEY_BYTES:
+        return key
+    return f"sha256:{hashlib.sha256(key).hexdigest()}/{len(key)}".encode()
 
 
 def is_int(value: object) -> TypeGuard[int]:
@@ -178,7 +188,7 @@ def _pack(record: Record, value: bytes, lineage: bool) -> bytes:
             sha256 if len(bare) == len(value) else hashlib.sha256(bare).digest(),
             hashlib.sha256(command).digest(),
             *[mark(fields.get(name)) for name in MARKED],
-            mark(record.key),
+            mark(answer_key(record.key)),
             NO_LIMIT_MS if fault else min(limits_ms, default=NO_LIMIT_MS),
             *(0, 0, 0) if fault else (fields["observed_at_ms"], *_descent(fields, lineage)),
             len(value),

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from msgspec import Raw, Struct
 
 from schemas.common import Source
 from schemas.lease import ExposureSeen
 from streams.backtest import Shape
+from streams.foreign import Reader, Unreadable
 
 _KEPT_BACK = re.compile(r"(\d+) ms are kept back")
 UNACTIONABLE = "stale.unactionable"
@@ -62,14 +61,14 @@ class Origin(Struct, gc=False):
     model: str | None = None
 
 
-_DECODERS: dict[str, Callable[[bytes], Any]] = {
-    "commands": msgspec.json.Decoder(_Command).decode,
-    "reviews": msgspec.json.Decoder(_Review).decode,
-    "exceptions": msgspec.json.Decoder(_Ended).decode,
-    "reevaluations": msgspec.json.Decoder(_Ended).decode,
+_READERS: dict[str, Reader[Any]] = {
+    "commands": Reader(_Command, again=False),
+    "reviews": Reader(_Review, again=False),
+    "exceptions": Reader(_Ended, again=False),
+    "reevaluations": Reader(_Ended, again=False),
 }
-_worth = msgspec.json.Decoder(_Worth).decode
-_origin = msgspec.json.Decoder(Origin).decode
+_worth = Reader(_Worth, again=False)
+_origin = Reader(Origin, again=False)
 
 
 class Answer(Struct, gc=False):
@@ -103,25 +102,23 @@ class Answers:
 
     def read(self, output: str, value: bytes | None, written: int = 0) -> Answer | None:
         """The disposition in this record; None for what is none, or cannot be read."""
-        try:
-            found = _DECODERS[output](value or b"")
-        except ValueError:
-            return None
-        if found.kind != "disposition":
+        found = _READERS[output](value)
+        if isinstance(found, Unreadable) or found.kind != "disposition":
             return None
         answer = self._answer(found, output, written)
         if output == "commands":
             answer.command_id, answer.slack_ms = found.command_id, found.deadline_ms - found.gated_at_ms
         elif output == "reviews":
-            worth = _lenient(_worth, found.decision)
-            if worth is not None:
+            worth = _worth(found.decision)
+            if not isinstance(worth, Unreadable):
                 answer.value_minor, answer.currency = worth.value_minor, worth.currency
             if found.fresh_until_ms:
                 answer.slack_ms = found.fresh_until_ms - found.gated_at_ms
         elif found.reason == UNACTIONABLE and (told := _KEPT_BACK.search(found.detail)):
             answer.kept_back_ms = int(told[1])
         elif found.reason == HALTED:
-            answer.origin = _lenient(_origin, found.decision)
+            origin = _origin(found.decision)
+            answer.origin = None if isinstance(origin, Unreadable) else origin
         return answer
 
     def _answer(self, found: Any, output: str, written: int) -> Answer:
@@ -140,10 +137,3 @@ class Answers:
             found.context_version_seen,
             found.exposure_seen,
         )
-
-
-def _lenient(decode: Callable[[Raw], Any], text: Raw) -> Any:
-    try:
-        return decode(text)
-    except ValueError:
-        return None

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-import orjson
 
 from agents.backtest.answers import Answer
 from agents.backtest.batches import Event
 from schemas.policy import PolicyDocument
 from streams.context import ContextView
+from streams.foreign import Reader, Unreadable, object_of
 
 Fields = frozenset[str] | None
 """Of a context's state: empty for any, None for not looked at."""
@@ -41,7 +41,7 @@ class _Resting(msgspec.Struct, gc=False):
     context_version: int | None = None
 
 
-_resting = msgspec.json.Decoder(_Resting).decode
+_resting = Reader(_Resting, again=False)
 
 
 class Looked(NamedTuple):
@@ -152,12 +152,11 @@ def _shows(answer: Answer) -> bool:
 
 def resting_on(value: bytes | None) -> int | None:
     """The version of the context that a decision, or the one in a CloudEvent, rests on."""
-    try:
-        found = _resting(value or b"null").context_version
-        if found is None and b'"specversion"' in (value or b""):
-            body: Any = orjson.loads(value or b"null")
-            inner = body.get("data")
-            found = inner.get("context_version") if isinstance(inner, dict) else None
-    except (ValueError, AttributeError):
+    resting = _resting(value)
+    if isinstance(resting, Unreadable):
         return None
+    found = resting.context_version
+    if found is None and b'"specversion"' in (value or b""):
+        inner: Any = (object_of(value) or {}).get("data")
+        found = inner.get("context_version") if isinstance(inner, dict) else None
     return found if type(found) is int else None

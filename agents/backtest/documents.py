@@ -11,10 +11,11 @@ import msgspec
 from schemas.policy import PolicyDocument
 from schemas.published import PublishedPolicy
 from streams.errors import ConfigurationError
+from streams.foreign import own
 from streams.policy import Policy, compile_policy
 from streams.runtime.policies import Fault, read_folder
 
-_document = msgspec.json.Decoder(PolicyDocument).decode
+_document = own(PolicyDocument)
 _encode = msgspec.json.Encoder().encode
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import orjson
-
 from agents.budget.recording import Answer, Input
+from streams.foreign import json_of
 
 
 class RecordedContexts:
@@ -46,10 +45,7 @@ class RecordedContexts:
 
 def _context_version(value: bytes | None) -> int | None:
     """Of a decision, or of the one in a CloudEvent."""
-    try:
-        body = orjson.loads(value or b"null")
-    except ValueError:
-        return None
+    body = json_of(value)
     body = body.get("data", body) if isinstance(body, dict) and "specversion" in body else body
     found = body.get("context_version") if isinstance(body, dict) else None
     return found if type(found) is int else None

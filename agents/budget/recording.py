@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import orjson
-
 from schemas.reasons import WITHIN_BOUNDS
+from streams.foreign import object_of
 
 Place = tuple[str, int, int]
 """Topic, partition, offset."""
@@ -128,11 +127,7 @@ class Recording:
 
 
 def _object(value: bytes | None) -> dict[str, Any] | None:
-    try:
-        body = orjson.loads(value or b"null")
-    except ValueError:
-        return None
-    return body if isinstance(body, dict) else None
+    return object_of(value)
 
 
 def _answer(output: str, body: dict[str, Any]) -> Answer | None:

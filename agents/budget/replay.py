@@ -14,12 +14,12 @@ from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from agents.budget.contexts import RecordedContexts
 from agents.budget.recording import Answer, Input, Recording
 from streams.batch import Fetched, Sent
 from streams.budget import Needs, Replayed, State, with_budget
+from streams.foreign import own_json
 from streams.memory import Memory
 from streams.path import Snapshot, decide
 from streams.policy import Policy
@@ -180,7 +180,7 @@ def _state(sent: Sent) -> State | None:
         return State.KEPT
     if sent.output == "reevaluations":
         return State.ASKED
-    body = orjson.loads(sent.value)
+    body = own_json(sent.value)
     if sent.output == "reviews":
         return State.SHOWN if body["reasons"] == ["stale"] else State.KEPT
     family = body["reason"].partition(".")[0]

@@ -24,6 +24,7 @@ from agents.why.read import Scope, gather
 from streams.errors import CheckFailed, ConfigurationError
 from streams.explain import Explanation, Seen, Tried
 from streams.explain import explain as explained
+from streams.foreign import Unreadable, json_of
 from streams.path import Snapshot
 from streams.policy import Policy
 from streams.rulebook import Compiler
@@ -142,10 +143,9 @@ def _answers(one: Found, asked: Found) -> bool:
 
 
 def _body(value: bytes) -> dict[str, Any]:
-    try:
-        body = orjson.loads(value)
-    except ValueError as error:
-        raise ConfigurationError(f"the decision is not JSON: {error}") from error
+    body = json_of(value)
+    if isinstance(body, Unreadable):
+        raise ConfigurationError(f"the decision is not JSON: {body.why}")
     if not isinstance(body, dict):
         raise ConfigurationError("the decision is no JSON object")
     return body

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from agents.readable import duration, money
+from streams.foreign import Unreadable, json_of, object_of, text_of
 
 TEXT_CHARS_MAX = 160  # of an unreadable value or a detail: a line, not a page
 TIME_MS_MAX = 253_402_300_799_999  # what a datetime can hold
@@ -50,11 +51,11 @@ def printable(text: str, chars_max: int = TEXT_CHARS_MAX) -> str:
 
 
 def as_line(kind: str, seen: Seen) -> Line:
-    body = _parsed(seen.value)
+    body = object_of(seen.value)
     where = f"{_clock(seen.timestamp_ms)} {seen.partition}/{seen.offset}"
     if kind == "context" and seen.value is None:
         return Line(where, _text(seen.key), "removed: it has no context any more", "", "yellow")
-    if not isinstance(body, dict):
+    if body is None:
         text = "tombstone" if seen.value is None else (seen.value[: 4 * TEXT_CHARS_MAX].decode("utf-8", "replace"))
         return Line(where, _text(seen.key), printable(text), f"{len(seen.value or b'')} bytes", "red")
     what, color = _WHAT.get(kind, _other)(body)
@@ -75,9 +76,7 @@ def as_document(seen: Seen) -> bytes:
         "headers": header_texts(seen.headers),
     }
     if seen.value is not None:
-        try:
-            orjson.loads(seen.value)
-        except ValueError:
+        if isinstance(json_of(seen.value), Unreadable):
             head |= _raw(seen.value)
         else:
             # line breaks can only stand between tokens there, where a space means the same
@@ -94,17 +93,8 @@ def header_texts(headers: Sequence[tuple[str, bytes | None]]) -> dict[str, str |
 
 
 def _raw(value: bytes) -> dict[str, str]:
-    try:
-        return {"raw": value.decode()}
-    except UnicodeDecodeError:
-        return {"raw_base64": base64.b64encode(value).decode()}
-
-
-def _parsed(value: bytes | None) -> Any:
-    try:
-        return orjson.loads(value or b"null")
-    except ValueError:
-        return None
+    text = text_of(value)
+    return {"raw_base64": base64.b64encode(value).decode()} if text is None else {"raw": text}
 
 
 def _text(key: bytes | None) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import msgspec
 from rich.console import Console
 from rich.table import Table
 from ruamel.yaml import YAML
@@ -23,6 +22,7 @@ from agents.readable import moment
 from schemas.policy import PolicyDocument
 from schemas.published import Current, Move, Pending
 from streams.errors import CheckFailed, ConfigurationError
+from streams.foreign import own, own_json
 from streams.governing import Signed, Write, applied, rolled_back
 from streams.rulebook import Edition
 from streams.runtime import policies
@@ -140,7 +140,7 @@ def _put_in_force(
 
 
 def _current(write: Write) -> Current | None:
-    return msgspec.json.decode(write.value, type=Current) if write.key.startswith("current/") else None
+    return own(Current)(write.value) if write.key.startswith("current/") else None
 
 
 @click.command()
@@ -189,7 +189,7 @@ def show(policy: str, bootstrap: str, prefix: str, output: str) -> None:
     if published is None:
         there = ", ".join(f"{name}@{one}" for name, one in sorted(edition.versions)) or "none"
         raise ConfigurationError(f"{policy} is not published; there are {there}")
-    document = msgspec.json.decode(published.document)
+    document = own_json(bytes(published.document))
     if output == "json":
         print(json.dumps(document))
         return

@@ -27,6 +27,7 @@ from agents.cli.options import bootstrap_option, interactive, output_option, pre
 from schemas.common import VALUE_BYTES_MAX
 from schemas.topics import name
 from streams.errors import BrokerUnreachable, ConfigurationError
+from streams.foreign import object_of, own_json
 from streams.ingest import refusal
 
 REFUSED_SHOWN_MAX = 10  # enough to see the pattern
@@ -111,12 +112,8 @@ def check_lines(file: IO[bytes], name: str) -> int:
 
 def key_of(line: bytes) -> bytes | None:
     """The entity as the record's key, if the line lets it be read."""
-    try:
-        body = orjson.loads(line)
-        entity = body.get("entity") if isinstance(body, dict) else None
-        return entity.encode() if isinstance(entity, str) and entity else None
-    except ValueError:
-        return None
+    entity = (object_of(line) or {}).get("entity")
+    return entity.encode() if isinstance(entity, str) and entity else None
 
 
 def stamp(line: bytes, now_ms: int) -> bytes:
@@ -124,7 +121,7 @@ def stamp(line: bytes, now_ms: int) -> bytes:
 
     A line so long that it would be refused with the stamp goes without.
     """
-    if "sent_at_ms" in orjson.loads(line):
+    if "sent_at_ms" in own_json(line):
         return line
     end = line.rindex(b"}")
     stamped = b'%b,"sent_at_ms":%d%b' % (line[:end], now_ms, line[end:])

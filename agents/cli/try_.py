@@ -22,6 +22,7 @@ from agents.readable import duration, money
 from agents.trial import Clock, Tried, tried
 from schemas.common import TIME_MS_MAX
 from schemas.topics import name
+from streams.foreign import own_json, text_of
 from streams.headers import HeaderSettings
 from streams.path import Snapshot
 from streams.runtime.policies import load
@@ -125,7 +126,7 @@ def try_(file: IO[bytes], policies: Path, at_ms: int | None, age_ms: int | None,
         return
     summary = Summary()
     for one in found:
-        body = orjson.loads(one.value)
+        body = own_json(one.value)
         summary.add(one, body)
         click.echo(_line(one, body, snapshot))
     summary.show()
@@ -147,7 +148,7 @@ def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
 
 
 def _document(one: Tried, prefix: str) -> bytes:
-    key = None if one.key is None else one.key.decode()
+    key = text_of(one.key)
     # a carriage return can only stand between tokens there, where a space means the same
     value = orjson.Fragment(one.value.replace(b"\r", b" "))
     headers = header_texts(one.headers)

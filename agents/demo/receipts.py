@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
+from streams.foreign import own_json
 
 STATUSES = ("executed", "refused", "failed", "expired", "unknown")
 
@@ -42,7 +42,7 @@ class Receipts:
 
     def add(self, value: bytes) -> None:
         """A receipt as it is in its topic."""
-        receipt = orjson.loads(value)
+        receipt = own_json(value)
         name = receipt["command_id"]
         command = self._commands.pop(name, None)
         if command is None:

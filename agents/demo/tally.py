@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from agents.demo.receipts import Receipts, share_permille
+from streams.foreign import own_json
 
 KINDS = ("commands", "reviews", "exceptions")
 STAGES = ("inference", "producer", "transport", "queue", "gate")
@@ -38,7 +37,7 @@ class Tally:
         if kind == "receipts":
             self.receipts.add(value)
             return
-        body = orjson.loads(value)
+        body = own_json(value)
         if kind == "commands":
             self.receipts.add_command(body)
         if body.get("kind") != "disposition":

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
@@ -19,6 +18,7 @@ from schemas.common import VALUE_BYTES_MAX
 from schemas.review import Review
 from schemas.verdict import SIGNATURE_HEADER, Verdict
 from streams.errors import BrokerUnreachable, CheckFailed, ConfigurationError
+from streams.foreign import Unreadable, json_of, own
 from streams.runtime.store.reviews import ReviewStore
 from streams.runtime.store.standing import ENDED, REJECTED, WAITING
 from streams.signatures import sign
@@ -27,7 +27,7 @@ LOOK_S = 0.2  # between two looks at the topics while somebody waits
 SEND_S = 15.0
 Row = dict[str, Any]
 
-review_of = msgspec.json.Decoder(Review).decode
+review_of = own(Review)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -69,10 +69,9 @@ def answerable(row: Row, digest: str | None) -> Review:
 def action_of(text: bytes, where: str) -> msgspec.Raw:
     """The bytes of a new action. Raises ConfigurationError where they are no JSON."""
     action = text.strip()
-    try:
-        orjson.loads(action)
-    except ValueError as error:
-        raise ConfigurationError(f"{where} is not JSON ({error}): it holds the new action and nothing else") from error
+    read = json_of(action)
+    if isinstance(read, Unreadable):
+        raise ConfigurationError(f"{where} is not JSON ({read.why}): it holds the new action and nothing else")
     if len(action) > VALUE_BYTES_MAX:
         raise ConfigurationError(f"{where} has {len(action)} bytes; an action has at most {VALUE_BYTES_MAX}")
     return msgspec.Raw(action)

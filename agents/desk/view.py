@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-import orjson
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -18,13 +17,14 @@ from schemas.decision import Decision
 from schemas.identifiers import action_digest
 from schemas.reasons import REVIEW_REASONS
 from schemas.review import Review
+from streams.foreign import Reader, Unreadable, own, own_json
 from streams.runtime.store.facts import Fact
 from streams.runtime.store.standing import OPEN
 
 Row = dict[str, Any]
 ID_CHARS = 14  # of an id in a list: enough to name it by
 ACTION_CHARS_MAX = 20_000  # of a pretty printed action: pages, not a book
-_decode_review = msgspec.json.Decoder(Review).decode
+_decode_review = own(Review)
 
 
 class _Proposed(Decision, frozen=True, kw_only=True):
@@ -33,7 +33,7 @@ class _Proposed(Decision, frozen=True, kw_only=True):
     id: str
 
 
-_decode_decision = msgspec.json.Decoder(_Proposed).decode
+_decode_decision = Reader(_Proposed, again=False)
 
 
 def listed(rows: Sequence[Row], count: int, now_ms: int) -> RenderableType:
@@ -60,7 +60,7 @@ def listed(rows: Sequence[Row], count: int, now_ms: int) -> RenderableType:
 def as_document(row: Row, now_ms: int) -> Row:
     """A review of the list as JSON has it."""
     document = {name: told for name, told in row.items() if name != "text"}
-    document["approved_by"] = orjson.loads(row["approved_by"])
+    document["approved_by"] = own_json(row["approved_by"])
     document["reasons"] = row["reasons"].split(", ")
     document["left_ms"] = max(0, row["deadline_ms"] - now_ms) if row["state"] == OPEN else None
     return document
@@ -136,9 +136,8 @@ def _fresh(review: Review, now_ms: int) -> str:
 
 
 def _proposed(review: Review, now_ms: int) -> Iterator[tuple[str, str]]:
-    try:
-        decision = _decode_decision(review.decision)
-    except (ValueError, RecursionError):
+    decision = _decode_decision(review.decision)
+    if isinstance(decision, Unreadable):
         return
     yield "observed", f"{clock(decision.observed_at_ms)}, {duration(max(0, now_ms - decision.observed_at_ms))} ago"
     by = [f"{name} {told}" for name in ("proposer", "model") if (told := getattr(decision, name))]
@@ -149,10 +148,10 @@ def _proposed(review: Review, now_ms: int) -> Iterator[tuple[str, str]]:
 
 
 def _action(review: Review) -> tuple[Text, Text]:
-    try:
-        action = bytes(_decode_decision(review.decision).action)
-    except (ValueError, RecursionError):
+    proposed = _decode_decision(review.decision)
+    if isinstance(proposed, Unreadable):
         return Text(printable(bytes(review.decision).decode("utf-8", "replace"), 2000)), Text(review.action_digest)
+    action = bytes(proposed.action)
     try:
         pretty = msgspec.json.format(action, indent=2).decode("utf-8", "replace")  # no number is rounded by it
     except (ValueError, RecursionError):

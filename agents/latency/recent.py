@@ -10,9 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from agents.latency.spread import bin_of, quantiles
+from streams.foreign import object_of
 
 STAGES = ("inference", "producer", "transport", "queue", "gate")
 AGE, ACTUATION, SHARE = "age", "actuation", "share"  # share: permille of the budget
@@ -72,11 +71,8 @@ class Recent:
 
     def add(self, kind: str, value: bytes | None, at_ms: int) -> None:
         """One record of an output topic or of `receipts`; what cannot be read is left out."""
-        try:
-            body = orjson.loads(value or b"null")
-        except ValueError:
-            return
-        if not isinstance(body, dict) or not isinstance(workflow := body.get("workflow"), str):
+        body = object_of(value)
+        if body is None or not isinstance(workflow := body.get("workflow"), str):
             return
         if kind != "receipts" and (body.get("kind") != "disposition" or body.get("policy") is None):
             return

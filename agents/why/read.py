@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from aiokafka import TopicPartition
 
 from agents.audit.inputs import Place as Partition
@@ -23,6 +22,7 @@ from agents.why.skim import skimming
 from schemas.identifiers import command_id, root_digest
 from schemas.verdict import SIGNATURE_HEADER
 from streams.errors import CheckFailed, ConfigurationError
+from streams.foreign import object_of
 from streams.signatures import signer
 
 Progress = Callable[[str, int, int], None]
@@ -195,10 +195,6 @@ class Search:
         return found
 
     def _found(self, record: Any) -> Found:
-        try:
-            body = orjson.loads(record.value)
-        except ValueError:
-            body = None
         signature = next((value for name, value in record.headers if name == SIGNATURE_HEADER), None)
         return Found(
             record.topic.removeprefix(self._scope.prefix),
@@ -206,7 +202,7 @@ class Search:
             record.partition,
             record.offset,
             record.timestamp,
-            body if isinstance(body, dict) else {},
+            object_of(record.value) or {},
             None if record.key is None else record.key.decode("utf-8", "replace"),
             signer(signature),
         )

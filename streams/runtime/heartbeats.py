@@ -28,8 +28,17 @@ log = structlog.get_logger()
 EVERY_MS = 3_000
 LAST_WORD_S = 2.0
 TROUBLES_MAX = 20
+TROUBLE_CHARS_MAX = 300  # of each: where more is to be said, the log has it
+HEARTBEAT_BYTES_MAX = 1_000_000  # the topic takes inputs, of 1 MiB, and so does the client
 _encode = msgspec.json.Encoder().encode
 _ERRORS = (KafkaError, TimeoutError, OSError, AssertionError)
+
+
+def beat_bytes(beat: Heartbeat) -> bytes:
+    """The heartbeat as it is sent. Troubles are cut, and where its policies leave no room for them, left out."""
+    troubles = [one[:TROUBLE_CHARS_MAX] for one in beat.troubles[:TROUBLES_MAX]]
+    value = _encode(msgspec.structs.replace(beat, troubles=troubles))
+    return value if len(value) <= HEARTBEAT_BYTES_MAX else _encode(msgspec.structs.replace(beat, troubles=[]))
 
 
 class Heartbeats:
@@ -93,11 +102,11 @@ class Heartbeats:
             every_ms=EVERY_MS,
             policies_offset=offset,
             policies={one.workflow: one.document.version for one in snapshot.by_index},
-            troubles=list(self._in_force.troubles)[:TROUBLES_MAX],
+            troubles=list(self._in_force.troubles),
             ended=ended,
         )
         topic = self._kafka.topic("workers")
-        sending = self._producer.send_and_wait(topic, _encode(beat), key=self.worker.encode(), partition=0)
+        sending = self._producer.send_and_wait(topic, beat_bytes(beat), key=self.worker.encode(), partition=0)
         await asyncio.wait_for(sending, REQUEST_S)
 
     async def _close(self) -> None:

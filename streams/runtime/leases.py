@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from schemas.lease import LEASE, Demand, Lease, demand_key
 from streams.exposure import Held
 from streams.exposure_terms import GRACE_MS
+from streams.foreign import Reader, Unreadable
 from streams.policy import Policy
 from streams.runtime.settings import REQUEST_S, RETRY_S, Kafka
 from streams.runtime.tail import Recent, Tail
@@ -34,7 +35,7 @@ LEASES_MAX = 200_000  # known at once, over all partition numbers: some 200 byte
 RECORDS_MAX = 100_000  # of `workers`, looked through at a start: leases that are not found are asked for again
 FORGET_EVERY_S = 1.0
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Lease).decode
+_lease = Reader(Lease)
 _ERRORS = (KafkaError, TimeoutError, OSError, AssertionError)
 
 
@@ -96,12 +97,11 @@ class Leases:
         for record in records:
             if record.key is None or record.value is None or not record.key.startswith(LEASE.encode()):
                 continue
-            try:
-                lease = _decode(record.value)
-            except msgspec.MsgspecError as error:
-                log.warning("a lease cannot be read", offset=record.offset, why=str(error))
-                continue
-            self._keep(lease)
+            lease = _lease(record.value)
+            if isinstance(lease, Unreadable):
+                log.warning("a lease cannot be read", offset=record.offset, why=lease.why)
+            else:
+                self._keep(lease)
 
     def _keep(self, lease: Lease) -> None:
         number, account = lease.partition, bytes.fromhex(lease.account.id)

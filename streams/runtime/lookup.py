@@ -110,7 +110,7 @@ class Lookup:
                 for record in records:
                     if record.key is None or not record.key.startswith(mine):
                         continue
-                    slot = record.key[len(mine) :].decode()
+                    slot = record.key[len(mine) :].decode(errors="backslashreplace")  # not ours: no store has it
                     if record.value is None:
                         found.pop(slot, None)
                     else:

@@ -21,6 +21,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from streams.foreign import own_json
 from streams.metric_table import FAMILIES
 from streams.metrics import Series
 
@@ -127,7 +128,7 @@ class Board:
             at = _STATUS_AT + _STATUS.size
             text = self._memory[at : at + min(length, STATUS_BYTES_MAX)]
             if length and zlib.crc32(text) == checksum:
-                status: dict[str, Any] = orjson.loads(text)
+                status: dict[str, Any] = own_json(text)
                 return status
         return None
 
@@ -145,7 +146,7 @@ class Board:
     def _read_names(self) -> None:
         (length,) = _LENGTH.unpack_from(self._memory, _LENGTH_AT)
         for line in self._new_names(length):
-            name, labels, at, width = orjson.loads(line)
+            name, labels, at, width = own_json(line)
             self._add(name, tuple(labels), at, width)
         self._names_read = length
 

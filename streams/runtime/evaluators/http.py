@@ -15,6 +15,7 @@ import aiohttp
 import msgspec
 
 from schemas.common import VALUE_BYTES_MAX
+from streams.foreign import own
 from streams.runtime.evaluators.client import Call, Client, Failed, Health, cut
 from streams.terms import Asked
 
@@ -28,6 +29,9 @@ _HEADER_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not 
 
 class _Limit(msgspec.Struct):
     deadline_ms: int
+
+
+_limit = own(_Limit)
 
 
 class _Again(Exception):
@@ -78,7 +82,7 @@ class HttpEvaluator(Client):
             "content-type": "application/json",
             "accept-encoding": "identity",
             "Idempotency-Key": quote(call.id, safe=_HEADER_SAFE),
-            "Sluicegate-Deadline-Ms": str(msgspec.json.decode(call.body, type=_Limit).deadline_ms),
+            "Sluicegate-Deadline-Ms": str(_limit(call.body).deadline_ms),
         }
         try:
             async with self._opened().post(

@@ -17,6 +17,7 @@ from schemas.common import Source
 from schemas.identifiers import review_id
 from schemas.review import Review
 from schemas.verdict import SIGNATURE_HEADER, Verdict
+from streams.foreign import Reader, Unreadable, text_of
 from streams.signatures import signer
 
 TOPICS = ("reviews", "verdicts", "rejections", "commands", "exceptions", "reevaluations")
@@ -104,10 +105,7 @@ def fact_of(read: Read) -> Fact | None:
     value = read.value
     if value is None or not _may_matter(read.topic, value):
         return None
-    try:
-        return _READERS[read.topic](read, value)
-    except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors
-        return None
+    return _READERS[read.topic](read, value)
 
 
 def _may_matter(topic: str, value: bytes) -> bool:
@@ -121,19 +119,23 @@ def _may_matter(topic: str, value: bytes) -> bool:
 
 def _review(read: Read, value: bytes) -> Fact | None:
     found = _decode_review(value)
+    if isinstance(found, Unreadable):
+        return None
     answers = _verdict_place(found.caused_by, read.prefix)
     return _fact(read, found.review_id, answers, _text(value))
 
 
 def _verdict(read: Read, value: bytes) -> Fact | None:
     found = _decode_verdict(value)
+    if isinstance(found, Unreadable):
+        return None
     signature = next((text for name, text in read.headers if name == SIGNATURE_HEADER), None)
     return _fact(read, found.review_id, None, _text(_encode(Said(found, signer(signature)))))
 
 
 def _command(read: Read, value: bytes) -> Fact | None:
     found = _decode_command(value)
-    if found.review_id is None:
+    if isinstance(found, Unreadable) or found.review_id is None:
         return None
     ended = Ending(found.command_id, "approved")
     return _fact(read, found.review_id, _verdict_place(found.caused_by, read.prefix), _text(_encode(ended)))
@@ -141,11 +143,15 @@ def _command(read: Read, value: bytes) -> Fact | None:
 
 def _exception(read: Read, value: bytes) -> Fact | None:
     found = _decode_exception(value)
+    if isinstance(found, Unreadable):
+        return None
     return _ended(read, found, Ending(found.exception_id, found.reason, found.detail))
 
 
 def _reevaluation(read: Read, value: bytes) -> Fact | None:
     found = _decode_reevaluation(value)
+    if isinstance(found, Unreadable):
+        return None
     return _ended(read, found, Ending(found.request_id, "reevaluated", found.detail))
 
 
@@ -161,6 +167,8 @@ def _ended(read: Read, found: _Exception | _Reevaluation, ended: Ending) -> Fact
 
 def _rejection(read: Read, value: bytes) -> Fact | None:
     found = _decode_rejection(value)
+    if isinstance(found, Unreadable):
+        return None
     answers = _verdict_place(found.source, read.prefix)
     if answers is None:
         return None
@@ -174,23 +182,24 @@ def _verdict_place(place: Source | None, prefix: str) -> tuple[int, int] | None:
     return place.partition, place.offset
 
 
-def _text(value: bytes) -> str:
+def _text(value: bytes) -> str | None:
     # no database takes a NUL, and valid JSON has none: only inside an action that nobody has checked
-    return value.decode().replace("\x00", "\\u0000")
+    text = text_of(value)
+    return None if text is None else text.replace("\x00", "\\u0000")
 
 
-def _fact(read: Read, identifier: str | None, answers: tuple[int, int] | None, text: str) -> Fact | None:
-    if identifier is not None and _REVIEW_ID.fullmatch(identifier) is None:
+def _fact(read: Read, identifier: str | None, answers: tuple[int, int] | None, text: str | None) -> Fact | None:
+    if text is None or (identifier is not None and _REVIEW_ID.fullmatch(identifier) is None):
         return None
     return Fact(read.topic, read.number, read.position, read.at_ms, identifier, answers, text)
 
 
-_decode_review = msgspec.json.Decoder(Review).decode
-_decode_verdict = msgspec.json.Decoder(Verdict).decode
-_decode_command = msgspec.json.Decoder(_Command).decode
-_decode_exception = msgspec.json.Decoder(_Exception).decode
-_decode_reevaluation = msgspec.json.Decoder(_Reevaluation).decode
-_decode_rejection = msgspec.json.Decoder(_Rejection).decode
+_decode_review = Reader(Review, again=False)
+_decode_verdict = Reader(Verdict, again=False)
+_decode_command = Reader(_Command, again=False)
+_decode_exception = Reader(_Exception, again=False)
+_decode_reevaluation = Reader(_Reevaluation, again=False)
+_decode_rejection = Reader(_Rejection, again=False)
 _READERS: dict[str, Callable[[Read, bytes], Fact | None]] = {
     "reviews": _review,
     "verdicts": _verdict,

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import orjson
 from sqlalchemy import (
     Connection,
     RowMapping,
@@ -29,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from streams.errors import ConfigurationError
+from streams.foreign import own
 from streams.runtime.store.engine import engine_of, reading, writing
 from streams.runtime.store.facts import Fact
 from streams.runtime.store.migrate import VERSIONS, migrate, version
@@ -271,6 +271,8 @@ def _record(fact: Fact) -> Row:
     }
 
 
+_decode_names = own(list[str])
+
+
 def _names(approved_by: str) -> list[str]:
-    names: list[str] = orjson.loads(approved_by)
-    return names
+    return _decode_names(approved_by)

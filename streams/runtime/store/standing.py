@@ -9,21 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
 import orjson
 from msgspec import Struct
 
 from schemas.common import TIME_MS_MAX
 from schemas.review import Review
+from streams.foreign import Reader, Unreadable, own
 from streams.runtime.store.facts import Ending, Fact, Said
 
 Row = dict[str, Any]
 WAITING, ACCEPTED, REJECTED = "waiting", "accepted", "rejected"
 OPEN, ENDED = "open", "ended"
 
-_decode_review = msgspec.json.Decoder(Review).decode
-_decode_said = msgspec.json.Decoder(Said).decode
-_decode_ending = msgspec.json.Decoder(Ending).decode
+_decode_review = own(Review)
+_decode_said = own(Said)
+_decode_ending = own(Ending)
 
 
 class _Proposed(Struct):
@@ -32,7 +32,7 @@ class _Proposed(Struct):
     proposer: str | None = None
 
 
-_decode_proposed = msgspec.json.Decoder(_Proposed).decode
+_decode_proposed = Reader(_Proposed, again=False)
 
 
 def standing(facts: Iterable[Fact]) -> tuple[Row | None, list[Row]]:
@@ -139,10 +139,8 @@ def _verdict(fact: Fact, known: list[Fact]) -> Row:
 
 
 def _proposed(decision: bytes) -> _Proposed:
-    try:
-        return _decode_proposed(decision)
-    except (ValueError, RecursionError):
-        return _Proposed()
+    found = _decode_proposed(decision)
+    return _Proposed() if isinstance(found, Unreadable) else found
 
 
 def _money(value: int | None) -> bool:
