@@ -160,7 +160,8 @@ def _raw(fields: dict[str, Any], facts: Facts, cuts: dict[int, bytes]) -> str | 
     if facts.tombstone:
         return None if text is None and encoded is None else "its input is a tombstone and it carries bytes"
     if text is None and encoded is None:
-        # what is shed is too much to be carried, and poison must not be: its hash and length are held against its input like any other's
+        # what is shed is too much to be carried, and poison must not be: their hashes and lengths are held against
+        # their inputs like any other
         lost = facts.value_bytes > 0 and fields.get("decision") is None and fields.get("reason") not in (SHED, POISON)
         return "neither decision nor raw holds its input's bytes" if lost else None
     try:
