@@ -7,7 +7,7 @@ Its own grants and the heartbeats of workers come in as well; they are passed ov
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -16,8 +16,10 @@ from schemas.lease import DEMAND, Demand, lease_key
 from streams.batch import Fetched, Sent
 from streams.exposure_terms import ExposureTerms
 from streams.foreign import Reader, Unreadable
+from streams.headers import DEFAULTS, HeaderSettings
 from streams.leases import Ledger
 from streams.policy import Policy
+from streams.rejections import rejection
 from streams.runtime.in_force import InForce
 from streams.runtime.settings import Role
 from streams.runtime.stage import Batch
@@ -32,9 +34,12 @@ _demand = Reader(Demand)
 class ExposureStage:
     """The one partition number of `workers`, and the book of what was granted. `partitions`: of `decisions`."""
 
-    def __init__(self, number: int, in_force: InForce, partitions: int) -> None:
+    intact = False  # one demand after the other is entered
+
+    def __init__(self, number: int, in_force: InForce, partitions: int, headers: HeaderSettings = DEFAULTS) -> None:
         self._number = number
         self._in_force = in_force
+        self._headers = headers
         self._ledger = Ledger(partitions)
         self._policies: Sequence[Policy] = ()
 
@@ -53,13 +58,13 @@ class ExposureStage:
         return None
 
     def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
-        """An answer to each demand that is of a limit in force; nothing to the other records."""
+        """An answer to each demand that is of a limit in force, and to what cannot be read; nothing to the others."""
         policies = self._in_force.snapshot.by_index
         if policies is not self._policies:
             self._policies = policies
             self._ledger.limits = {(one.workflow, one.name): one for one in limits_of(policies)}
         self._ledger.begin(now_ms)
-        records: list[Sent] = []
+        records = [*_refused(fetched, self._headers)]
         granted: set[str] = set()
         amounts: Counter[tuple[str, str, str]] = Counter()
         for demand in demands(fetched):
@@ -75,6 +80,14 @@ class ExposureStage:
         return Batch(records, self._ledger.written(granted), None, exposed=amounts)
 
 
+def _refused(fetched: Sequence[Fetched], headers: HeaderSettings) -> Iterator[Sent]:
+    """What stands for records that cannot be read, or decided."""
+    for batch in fetched:
+        for offset, why in (batch.unread or {}).items():
+            index = batch.offsets.index(offset)
+            yield rejection(batch.place(index), batch.keys[index], batch.values[index], why.reason, why.detail, headers)
+
+
 def limits_of(policies: Sequence[Policy]) -> list[ExposureTerms]:
     """The limits that are leased out."""
     return [terms for one in policies for terms in one.exposure if not terms.of_entity]
@@ -85,6 +98,8 @@ def demands(fetched: Sequence[Fetched]) -> list[Demand]:
     found = []
     for batch in fetched:
         for offset, key, value in zip(batch.offsets, batch.keys, batch.values, strict=True):
+            if batch.unread is not None and offset in batch.unread:
+                continue
             if key is None or value is None or not key.startswith(DEMAND.encode()):
                 continue
             demand = _demand(value)
@@ -95,12 +110,12 @@ def demands(fetched: Sequence[Fetched]) -> list[Demand]:
     return found
 
 
-def role(group: str, in_force: InForce, partitions: int) -> Role:
+def role(group: str, in_force: InForce, partitions: int, headers: HeaderSettings = DEFAULTS) -> Role:
     """The allocator's role. `partitions`: how many `decisions` has."""
     return Role(
         NAME,
         group,
         ("workers",),
-        lambda number: ExposureStage(number, in_force, partitions),
+        lambda number: ExposureStage(number, in_force, partitions, headers),
         released=in_force.drop,
     )

@@ -46,6 +46,7 @@ class GateStage:
         if leases is not None:
             exposure.leases = leases.held(number)
         self._memory = Memory(Window(ids_max), admission=Admission(capacity_per_s), exposure=exposure)
+        self.intact = True
         self._pace = None if capacity_per_s is None else Pace(capacity_per_s)
 
     def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
@@ -71,6 +72,7 @@ class GateStage:
         policies, world = self._in_force.snapshot, self._in_force.world
         memory.contexts, memory.allowances_ms = world.contexts(self._number), world.allowances_ms(self._number)
         decided, evicted = decide(fetched, now_ms, policies, memory, self._headers), window.evicted
+        self.intact = False  # from here on it changes; before, it was only looked at
         changelog = memory.commit(decided.remembered, now_ms)
         if self._leases is not None and decided.remembered.demands:
             self._leases.want(self._number, decided.remembered.demands)
@@ -79,6 +81,7 @@ class GateStage:
             self._pace.take(sum(map(len, fetched)) - shed, now_ms)
         fill = Fill(len(window), window.ids_max, window.evicted - evicted)
         records = [*decided.records, *decided.samples, *world.take_rejections(self._number)]
+        self.intact = True
         return Batch(
             records, changelog, decided.earliest_deadline_ms, decided.observed, fill, decided.remembered.exposed
         )

@@ -53,6 +53,8 @@ class Heard(NamedTuple):
 class ReevaluationStage:
     """One partition number: questions out, answers back. It remembers nothing from batch to batch."""
 
+    intact = True
+
     def __init__(
         self,
         number: int,

@@ -24,6 +24,8 @@ BATCH_RECORDS_MAX = 250  # answered within a fraction of what is kept back for a
 class ReviewStage:
     """One partition number: its open reviews and their answers."""
 
+    intact = False  # reviews change one after the other
+
     def __init__(
         self, number: int, in_force: InForce, clock_ms: Callable[[], int], keys: Keys, headers: HeaderSettings
     ) -> None:

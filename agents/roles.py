@@ -80,7 +80,7 @@ def _reviews(given: Given) -> Assembled:
 
 def _exposure(given: Given) -> Assembled:
     in_force = given.in_force(lambda policies: Needs(None))
-    return Assembled(exposure.role(given.group, in_force, given.partitions), in_force)
+    return Assembled(exposure.role(given.group, in_force, given.partitions, given.headers), in_force)
 
 
 ROLES: Mapping[str, Callable[[Given], Assembled]] = {

@@ -5,14 +5,13 @@ it has in flight), then read the committed offsets, then rebuild the stage up to
 Read the offsets first and the old owner may still commit in between: its batch would be decided twice.
 
 While one transaction is open, everything that arrives waits and goes into the next one together. After any failure
-the stage and the producer are thrown away and the hand-over starts again, so there is one way into a partition.
+of a transaction stage and producer are thrown away and handed over again, so there is one way into a partition.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, Protocol
@@ -21,25 +20,24 @@ import structlog
 from aiokafka import TopicPartition
 
 from streams.errors import PromiseBroken
+from streams.runtime.bisect import NO_RECORDS_FAULT, Again, Search, Undecided
 from streams.runtime.delivered import Delivered
 from streams.runtime.failpoints import reach
 from streams.runtime.lookup import Lookup
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
 from streams.runtime.outgoing import OFFSETS, outgoing
+from streams.runtime.pending import Pending
 from streams.runtime.preparing import bounded, prepared
 from streams.runtime.settings import (
-    BATCH_BYTES_MAX,
     FAILURES_MAX,
     HAND_OVER_S,
-    PENDING_BYTES_MAX,
-    PENDING_RECORDS_MAX,
     RETRY_S,
     Worker,
 )
 from streams.runtime.stage import Stage
 from streams.runtime.timers import arrives_or_due, is_due
-from streams.runtime.transactions import Denied, Failed, Fenced, Late, Transactions
+from streams.runtime.transactions import Denied, Failed, Fenced, Late, Transactions, Unsendable
 
 log = structlog.get_logger()
 
@@ -80,14 +78,13 @@ class Lane:
         self._meter = meter or Meter(Board.private())
         self._closed_ms: int | None = clock_ms()  # since when it is not open
         self._taken_ms: int | None = None  # when the oldest record of the open transaction came
-        self._pending: deque[Delivered] = deque()
-        self._pending_records = 0
-        self._pending_bytes = 0
+        self._pending = Pending(worker.role.batch_records_max)
         self._arrived = asyncio.Event()
         self._expected: dict[TopicPartition, int] = {}
         self._astray: set[TopicPartition] = set()
         self._finishing = False
         self._told: tuple[str, str] | None = None  # what was logged last of what is waited for
+        self._search = Search(number)
         self._failures = 0  # hand-overs in a row that opened the lane, and then nothing was committed
 
     # what the fetcher and the agent see
@@ -97,11 +94,7 @@ class Lane:
 
     @property
     def takes_records(self) -> bool:
-        return self.state == "open" and not self._full and not self._finishing
-
-    @property
-    def _full(self) -> bool:
-        return self._pending_records >= PENDING_RECORDS_MAX or self._pending_bytes >= PENDING_BYTES_MAX
+        return self.state == "open" and not self._pending.full and not self._finishing
 
     @property
     def busy(self) -> bool:
@@ -111,8 +104,8 @@ class Lane:
     @property
     def waits_since_ms(self) -> int | None:
         """When the oldest record that waits here came, or since when this lane is not open; None if nothing waits."""
-        came = [one for one in (self._closed_ms, self._taken_ms) if one is not None]
-        return min(came + [delivered.came_ms for delivered in self._pending], default=None)
+        came = (self._closed_ms, self._taken_ms, self._pending.since_ms)
+        return min((one for one in came if one is not None), default=None)
 
     def position(self, partition: TopicPartition) -> int | None:
         """The next offset that this lane wants of an input, once it is open."""
@@ -127,9 +120,7 @@ class Lane:
             self._astray.add(partition)
         else:
             self._expected[partition] = delivered.next
-            self._pending.append(delivered)
-            self._pending_records += len(delivered.fetched)
-            self._pending_bytes += delivered.size_bytes
+            self._pending.put(delivered)
         self._arrived.set()
 
     def finish(self) -> None:
@@ -151,6 +142,8 @@ class Lane:
             try:
                 stage = await self._bounded_hand_over(transactions)
                 await self._work(transactions, stage)
+            except Again:
+                self._goes_on()  # it said why
             except Late:
                 log.warning("decided again", partition=self.number, why="a deadline passed before the commit")
             except Fenced:
@@ -170,7 +163,6 @@ class Lane:
         self._taken_ms = None
         self.state = "hand-over"
         self._pending.clear()
-        self._pending_records = self._pending_bytes = 0
         self._expected.clear()
         self._astray.clear()
 
@@ -239,9 +231,25 @@ class Lane:
                 return
             await self._find_back()
             if self._pending or is_due(stage, self._clock_ms()):
-                await self._transact(transactions, stage, self._take())
-                self.progress += 1
+                await self._answer(transactions, stage)
+                self._goes_on()
                 self._failures = 0
+
+    async def _answer(self, transactions: Transactions, stage: Stage) -> None:
+        """The next batch; of one that fails a smaller piece next time, until what fails it is set aside."""
+        search = self._search
+        taken = [] if search.idle_first else self._take()
+        try:
+            await self._transact(transactions, stage, search.taking(taken))
+        except (Undecided, Unsendable) as error:
+            search.failed(taken, error)
+            if isinstance(error, Unsendable) or not stage.intact:
+                raise Again from error
+            self._pending.put_back(taken)
+            return
+        if (poison := search.committed(taken)) is not None:
+            self._meter.poison(*poison)
+        search.ends(self._worker.role.batch_records_max)
 
     async def _find_back(self) -> None:
         while self._astray:
@@ -250,35 +258,29 @@ class Lane:
             await self._seeker.seek_to(partition, self._expected[partition])
 
     def _take(self) -> list[Delivered]:
-        """All that waits, up to the size of a transaction; at least one batch, if there is one."""
-        was_full = self._full
-        taken: list[Delivered] = []
-        records = size_bytes = 0
-        while self._pending:
-            records += len(self._pending[0].fetched)
-            size_bytes += self._pending[0].size_bytes
-            if taken and (records > self._worker.role.batch_records_max or size_bytes > BATCH_BYTES_MAX):
-                break
-            taken.append(self._pending.popleft())
-            self._pending_records -= len(taken[-1].fetched)
-            self._pending_bytes -= taken[-1].size_bytes
-        if was_full and not self._full:
+        was_full = self._pending.full
+        taken = self._pending.take(self._search.limit)
+        if was_full and not self._pending.full:
             self._changed.set()
         return taken
 
     async def _transact(self, transactions: Transactions, stage: Stage, taken: Sequence[Delivered]) -> None:
-        for delivered in taken:
-            delivered.must_follow()
-        self._taken_ms = min((delivered.came_ms for delivered in taken), default=self._clock_ms())
+        for one in taken:
+            one.must_follow()
+        self._taken_ms = min((one.came_ms for one in taken), default=self._clock_ms())
         fetched = [delivered.fetched for delivered in taken]
-        await prepared(stage, fetched, self._goes_on)
-        started_s = time.perf_counter()
-        self.deciding = True
-        batch = stage.decide(fetched, self._clock_ms())
+        try:
+            await prepared(stage, fetched, self._goes_on)
+            started_s = time.perf_counter()
+            self.deciding = True
+            batch = stage.decide(fetched, self._clock_ms())
+        except NO_RECORDS_FAULT:
+            raise
+        except Exception as error:
+            self.deciding = False
+            raise Undecided from error
         decided_s = time.perf_counter()
-        offsets = {
-            TopicPartition(delivered.fetched.topic, delivered.fetched.partition): delivered.next for delivered in taken
-        }
+        offsets = {TopicPartition(one.fetched.topic, one.fetched.partition): one.next for one in taken}
         records = outgoing(self._worker, self.number, batch, {one.fetched.input: one.next for one in taken})
         deadline_ms = batch.earliest_deadline_ms
         try:
@@ -286,8 +288,8 @@ class Lane:
                 await transactions.commit(
                     records, offsets, lambda: deadline_ms is not None and self._clock_ms() >= deadline_ms
                 )
-        except (Late, Fenced, Failed, Denied) as error:
-            self._meter.ended(type(error).__name__.lower())
+        except (Late, Fenced, Failed, Denied, Unsendable) as error:
+            self._meter.ended("failed" if isinstance(error, Unsendable) else type(error).__name__.lower())
             raise
         finally:
             self.deciding = False

@@ -32,6 +32,10 @@ class Batch(NamedTuple):
 class Stage(Protocol):
     """The memory and judgement of one partition number. One task at a time uses it; `restore` and `decide` are pure."""
 
+    @property
+    def intact(self) -> bool:
+        """After `decide` or `prepare` raised: whether it may decide another batch. If not, it is thrown away."""
+
     def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
         """Takes over what an earlier owner committed. Called once, before the first batch."""
 

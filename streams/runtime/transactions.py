@@ -18,12 +18,16 @@ import aiokafka.producer.sender
 import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
+    BrokerResponseError,
     IncompatibleBrokerVersion,
     InvalidProducerEpoch,
     KafkaError,
+    MessageSizeTooLargeError,
     ProducerFenced,
+    RecordListTooLargeError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
+    kafka_errors,
 )
 
 from streams.batch import Headers
@@ -55,10 +59,23 @@ class Late(Exception):
     """Raised when a deadline in the batch passed before the commit: nothing was committed, decide again."""
 
 
+class Unsendable(Exception):
+    """Raised when a record will never be taken for what it is: nothing was committed, and the rest could be."""
+
+
 class Denied(Exception):
     """Raised when the broker will never allow it: an ACL is missing, or the broker is too old."""
 
 
+class InvalidRecordError(BrokerResponseError):  # type: ignore[misc]  # aiokafka has no types
+    """Raised when the broker finds that a record may not stand in its topic. aiokafka has no name for it."""
+
+    errno = 87
+    message = "INVALID_RECORD"
+
+
+kafka_errors.setdefault(InvalidRecordError.errno, InvalidRecordError)
+_UNSENDABLE = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError)
 _DENIED = (TopicAuthorizationFailedError, TransactionalIdAuthorizationFailed, IncompatibleBrokerVersion)
 
 
@@ -67,6 +84,8 @@ def _named(error: BaseException) -> Exception:
         return Fenced(str(error))
     if isinstance(error, _DENIED):
         return Denied(f"{type(error).__name__}: {error}")
+    if isinstance(error, _UNSENDABLE):
+        return Unsendable(f"{type(error).__name__}: {error}")
     cause = error.__cause__
     if isinstance(error, KafkaError) and isinstance(cause, (ProducerFenced, InvalidProducerEpoch)):
         return Fenced(str(cause))
@@ -108,7 +127,7 @@ class Transactions:
     ) -> None:
         """Commits the records and the offsets (of the next records to read) in one transaction.
 
-        Raises Late, Fenced, Failed or Denied; after each of them this object is of no more use.
+        Raises Late, Fenced, Failed, Unsendable or Denied; after each of them this object is of no more use.
         """
         try:
             await asyncio.wait_for(self._commit(records, offsets, is_late), COMMIT_S)
@@ -164,7 +183,7 @@ class Transactions:
                     )
                     is None
                 ):
-                    raise Failed(f"a record of {len(one.value or b'')} bytes does not fit into a batch for {topic}")
+                    raise Unsendable(f"a record of {len(one.value or b'')} bytes does not fit into a batch for {topic}")
         for topic, batch in batches.items():
             acknowledged.append(await producer.send_batch(batch, topic, partition=self.number))
             await reach("between_sends")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ import pytest
 from agents.exposure import ExposureStage, role
 from schemas.heartbeat import Heartbeat
 from schemas.lease import Lease, demand_key
-from streams.batch import Fetched
+from streams.batch import Fetched, Unread
 from streams.path import Snapshot
 from streams.runtime.in_force import InForce
 from tests.streams.exposing import limited
@@ -71,6 +72,18 @@ def test_it_answers_demands_alone_in_their_order() -> None:
 def test_a_demand_that_cannot_be_read_is_passed_over(value: bytes | None) -> None:
     batch = ExposureStage(0, in_force(), 4).decide([on_workers(("demand/0/x", value), asked())], NOW_MS)
     assert len(batch.records) == 1
+
+
+def test_what_cannot_be_decided_is_rejected_by_its_place() -> None:
+    batch = on_workers(asked(), asked())
+    (told, lease) = (
+        ExposureStage(0, in_force(), 4)
+        .decide([replace(batch, unread={1: Unread("invalid.poison", 1, "KeyError")})], NOW_MS)
+        .records
+    )
+    assert (told.output, lease.output) == ("rejections", "workers")
+    body = msgspec.json.decode(told.value)
+    assert (body["reason"], body["source"]["offset"], body["raw"]) == ("invalid.poison", 1, None)
 
 
 def test_the_next_owner_knows_what_was_granted_and_a_new_limit_is_taken_up() -> None:

@@ -78,6 +78,24 @@ def test_a_batch_without_new_ids_changes_nothing(stage: GateStage) -> None:
     assert again.earliest_deadline_ms is None
 
 
+def test_a_batch_that_cannot_be_decided_leaves_the_stage_as_it_was(
+    stage: GateStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a lane may decide smaller pieces at once; where the memory was touched, it must be read back first."""
+    assert stage.decide([], NOW_MS).records == []
+    with monkeypatch.context() as broken:
+        broken.setattr("streams.path.publish", lambda *row: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            stage.decide([fetched("a")], NOW_MS)
+    assert stage.intact
+    assert [record.output for record in stage.decide([fetched("a")], NOW_MS).records] == ["commands"]
+    with monkeypatch.context() as broken:
+        broken.setattr("streams.memory.Memory.commit", lambda *new: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            stage.decide([fetched("b")], NOW_MS)
+    assert not stage.intact
+
+
 def test_the_role_reads_both_inputs_and_a_partition_number_has_its_own_memory(tmp_path: Path) -> None:
     snapshot = policies.load(write_policies(tmp_path))
     gate = role("g", in_force(snapshot))

@@ -14,7 +14,7 @@ from streams.runtime.lane import Lane
 from streams.runtime.lookup import Lookup
 from streams.runtime.settings import Kafka, Role, Worker
 from streams.runtime.stage import Batch
-from streams.runtime.transactions import Outgoing
+from streams.runtime.transactions import Outgoing, Unsendable
 
 DECISIONS, SUCCESSORS = TopicPartition("t.decisions", 0), TopicPartition("t.successors", 0)
 
@@ -33,6 +33,7 @@ class EchoStage:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.intact = world.intact
 
     async def learn(self, goes_on: Callable[[], None]) -> None:
         """Nothing to know."""
@@ -47,7 +48,11 @@ class EchoStage:
         return self._world.due_ms
 
     def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
-        values = [value or b"" for batch in fetched for value in batch.values]
+        values = [
+            (value or b"") if (unread := batch.why_unread(index)) is None else unread.reason.encode()
+            for batch in fetched
+            for index, value in enumerate(batch.values)
+        ]
         self._world.did("decide", values, now_ms)
         if b"raise" in values:
             raise KeyError("a mistake of ours")
@@ -61,6 +66,7 @@ class World:
         self.done: list[tuple[Any, ...]] = []
         self.now_ms = 1_000
         self.deadline_ms: int | None = None
+        self.intact = True  # whether a stage that raised may decide again
         self.due_ms: int | None = None
         self.committed = {DECISIONS: 5}
         self.beginnings = {SUCCESSORS: 2}
@@ -119,6 +125,8 @@ class FakeTransactions:
     ) -> None:
         if self._world.hold is not None:
             await self._world.hold.wait()
+        if any(one.value == b"large" for one in records):
+            raise Unsendable("MessageSizeTooLargeError")
         self._world.did("commit", list(records), dict(offsets), is_late())
         self._world.committed.update(offsets)
 
@@ -126,9 +134,9 @@ class FakeTransactions:
         self._world.did("stop")
 
 
-async def until(true: Callable[[], bool]) -> None:
+async def until(true: Callable[[], bool], turns: int = 2_000) -> None:
     """Lets the loop run until it is so; a bounded number of turns, no clock."""
-    for _ in range(2_000):
+    for _ in range(turns):
         if true():
             return
         await asyncio.sleep(0)

@@ -200,13 +200,14 @@ async def test_a_changelog_that_cannot_be_read_ends_the_process(world: World) ->
         await world.lane().run()
 
 
-async def test_an_exception_in_the_stage_ends_the_task_with_nothing_committed(world: World) -> None:
+async def test_a_broken_promise_in_the_stage_ends_the_task_with_nothing_committed(world: World) -> None:
+    world.raising["decide"] = [PromiseBroken("the stage says so")]
     lane = world.lane()
     async with running(lane) as task:
         await until(lambda: lane.state == "open")
-        lane.offer(delivered(5, b"raise"))
+        lane.offer(delivered(5, b"a"))
         await until(task.done)
-        assert isinstance(task.exception(), KeyError)
+        assert isinstance(task.exception(), PromiseBroken)
     assert "commit" not in world.names()
     assert world.names()[-1] == "stop"
 

@@ -74,10 +74,11 @@ async def test_a_full_lane_holds_back_nobody_else(lanes: Lanes, world: World) ->
 
 
 async def test_an_error_in_a_lane_ends_the_process(lanes: Lanes, world: World) -> None:
+    world.raising["decide"] = [PromiseBroken("the stage says so")]
     await open_lane(lanes, world)
-    lanes.offer(delivered(5, b"raise"))
+    lanes.offer(delivered(5, b"a"))
     await until(lambda: bool(dead))
-    assert isinstance(dead[0], KeyError)
+    assert isinstance(dead[0], PromiseBroken)
 
 
 async def test_a_batch_without_a_lane_is_somebody_elses(lanes: Lanes, world: World) -> None:

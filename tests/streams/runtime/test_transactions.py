@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from streams.runtime.broker import Broker
 from streams.runtime.settings import Kafka
 from streams.runtime.topics import apply
-from streams.runtime.transactions import Failed, Fenced, Late, Outgoing, Transactions
+from streams.runtime.transactions import Fenced, Late, Outgoing, Transactions, Unsendable
 from tests.kafka.harness import committed, committed_is, read
 
 pytestmark = pytest.mark.kafka
@@ -81,12 +81,20 @@ async def test_a_late_batch_leaves_neither(place: Place) -> None:
 async def test_a_send_that_fails_leaves_neither_and_raises(place: Place) -> None:
     """aiokafka itself would commit: a failed send reaches nobody but its future."""
     async with place.owner() as owner:
-        with pytest.raises(Failed, match="MessageSizeTooLarge"):
+        with pytest.raises(Unsendable, match="MessageSizeTooLarge"):
             await owner.commit(place.out(b"a", b"x" * (3 << 20)), {place.input: 5}, in_time)
         assert await place.offset() is None
     async with place.owner() as owner:
         await owner.commit(place.out(b"again"), {place.input: 5}, in_time)
     assert await place.values(1) == [b"again"]
+
+
+async def test_a_record_that_may_not_stand_in_its_topic_is_told_from_a_broker_that_fails(place: Place) -> None:
+    """A compacted topic takes no record without a key; trying again is of no use."""
+    async with place.owner() as owner:
+        with pytest.raises(Unsendable, match="InvalidRecord"):
+            await owner.commit([Outgoing(place.kafka.topic("state"), None, b"x")], {place.input: 5}, in_time)
+        assert await place.offset() is None
 
 
 async def test_the_next_owner_fences_the_last_one(place: Place) -> None:
