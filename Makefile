@@ -41,7 +41,7 @@ test: $(VENV)/.dev ## the default test suite, on a real Kafka
 test-faults: $(VENV)/.dev ## kills, freezes, rebalances, broker restarts, judged by `sluicegate audit`
 	@$(BIN)/python -m pytest -q -m faults --timeout 1500 tests/faults
 
-test-alerts: ## the alert rules and their tests, with promtool (Go builds it once)
+test-alerts: ## the alert rules and their tests, with promtool (of Debian's package prometheus, or Go builds it once)
 	@deploy/alerts/test.sh
 
 check: $(VENV)/.dev ## format, lint, types, import direction, generated files and docs up to date

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 Kind = Literal["counter", "gauge", "histogram"]
 Merge = Literal["sum", "max", "min"]
-# from what the gate itself takes to what a forgotten queue does
+# from what the gate itself takes to what a forgotten queue does; minutes are as close as the budgets that are minutes
 LATENCY_EDGES_S = (
     0.001,
     0.0025,
@@ -35,13 +35,17 @@ LATENCY_EDGES_S = (
     10,
     30,
     60,
+    120,
+    180,
     300,
+    600,
     900,
+    1200,
     3600,
     86400,
 )
-RATIO_EDGES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.5, 2.0, 5.0, 10.0)
-WORK_EDGES_S = (0.001, 0.002, 0.004, 0.006, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.25, 0.5, 1, 5, 20)
+RATIO_EDGES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.5, 2.0, 5.0, 10.0, 30.0, 100.0)
+WORK_EDGES_S = (0.001, 0.002, 0.004, 0.006, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 20)
 SIZE_EDGES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
 
@@ -177,7 +181,8 @@ _ALL = (
         "lag_seconds",
         "gauge",
         "How long the oldest record that is not decided yet has waited since it reached the broker; 0 when the worker "
-        "holds none. While a partition is not open, or the broker does not answer: since when at the latest.",
+        "holds none. While a partition is not open, the broker does not answer or the child is silent: since when at "
+        "the latest.",
         ("partition",),
         merge="max",
     ),
@@ -218,7 +223,13 @@ _ALL = (
         "exposure_limit", "gauge", "What a limit allows an account, in its unit.", ("workflow", "limit"), merge="max"
     ),
     Family("partitions", "gauge", "Partition numbers that this worker owns."),
-    Family("policy_budget_seconds", "gauge", "The freshness budget in force.", ("workflow",), merge="max"),
+    Family(
+        "policy_budget_seconds",
+        "gauge",
+        "The freshness budget in force; where segments have budgets of their own, the shortest of them all.",
+        ("workflow",),
+        merge="max",
+    ),
 )
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}
 
@@ -243,3 +254,4 @@ _OF_ROLES = (
 )
 ROLE_FAMILIES: Mapping[str, Family] = {family.name: family for family in _OF_ROLES}
 BUILD_INFO = Family("build_info", "gauge", "The version that runs.", ("version", "python"))
+START_TIME = Family("start_time_seconds", "gauge", "When this worker was started: its counters were 0 then.")

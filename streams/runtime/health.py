@@ -53,6 +53,8 @@ class Health:
         waits: list[dict[str, Any]] = []
         if not self.watchdog.answers:
             waits.append({"for": f"the broker at {self.lanes.worker.kafka.bootstrap}"})
+        elif self.in_force.deaf is not None:
+            waits.append({"for": self.in_force.deaf})
         if not self.lanes.assigned:
             waits.append({"for": f"the group {self.lanes.worker.role.group} to assign partitions"})
         waits += [{"for": f"a policy that can be used: {trouble}"} for trouble in self.in_force.troubles]

@@ -35,6 +35,7 @@ log = structlog.get_logger()
 
 START_S = 30.0  # to read all policies when a process starts, and to take over what was read
 LOOK_S = 0.005
+DEAF_MAX_S = 30.0  # its end is asked for every 5 s; executors of the kit start nothing after as long
 
 # what is still to be made ready before a snapshot may be used; what it returns is what went wrong, in words
 Ready = Callable[[Snapshot], Awaitable[Sequence[str]]]
@@ -136,7 +137,15 @@ class InForce:
         if (error := failure(task)) is not None and self._ended is not None and not self._ended.done():
             self._ended.set_exception(error)
 
-    # what the lanes ask
+    # what health and the lanes ask
+
+    @property
+    def deaf(self) -> str | None:
+        """What is wrong where a halt would not be heard, since `policies` cannot be read."""
+        silent_s = self._tail.unanswered_s
+        if silent_s <= DEAF_MAX_S:
+            return None
+        return f"the topic {self._partition.topic}, which cannot be read for {silent_s:.0f} s: no halt would be heard"
 
     async def complete(self, number: int, goes_on: Callable[[], None] = lambda: None) -> None:
         """Returns when all that is published and all of the world of `number` is known as it is now. Raises Failed."""

@@ -8,10 +8,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from schemas.reasons import EXCEPTION_REASONS
 from streams.batch import Fetched, Input
 from streams.latency import ALL_TIMES
 from streams.metric_table import FAMILIES
-from streams.metrics import STAGES, WORKFLOWS_MAX, Histogram, label_of, reason_label
+from streams.metrics import STAGES, UNKNOWN, WORKFLOWS_MAX, Histogram, label_of, reason_label
 from streams.path import Snapshot
 from streams.runtime.metrics_board import Board
 from streams.runtime.stage import Batch
@@ -20,6 +21,7 @@ EvaluatorResult = Literal["answered", "failed", "timeout", "breaker_open"]
 EVALUATOR_RESULTS: tuple[EvaluatorResult, ...] = get_args(EvaluatorResult)
 PoisonCause = Literal["batch", "decide", "send"]
 POISON_CAUSES: tuple[PoisonCause, ...] = get_args(PoisonCause)
+INVALID = tuple(reason for reason in EXCEPTION_REASONS if reason.startswith("invalid."))
 # what answers a decision that is late, by the policy's `on_stale`: output and reason
 _LATE = {
     "drop": ("exceptions", "stale.age"),
@@ -95,6 +97,8 @@ class Meter:
             self.lost(name, 0)
             for cause in POISON_CAUSES:
                 self.poison(name, cause, 0)
+        for reason in INVALID if "decisions" in inputs else ():
+            self._count("dispositions", (UNKNOWN, "exceptions", reason), 0)
 
     def lost(self, name: Input, count: int) -> None:
         """Counts offsets of an input that were removed before they were read."""
@@ -121,13 +125,17 @@ class Meter:
 
         What alerts count begins at 0, not with its first event.
         """
-        self._workflows = frozenset(policy.workflow for policy in policies.by_index[:WORKFLOWS_MAX])
+        before, self._workflows = self._workflows, frozenset(one.workflow for one in policies.by_index[:WORKFLOWS_MAX])
+        for workflow in before - self._workflows:
+            self.gauge("policy_budget_seconds", None, workflow)
         for policy in policies.by_index[:WORKFLOWS_MAX]:
-            self.gauge("policy_budget_seconds", policy.freshness.own.budget_ms / 1000, policy.workflow)
+            every = (policy.freshness.own, *policy.freshness.segments.values())
+            self.gauge("policy_budget_seconds", min(terms.budget_ms for terms in every) / 1000, policy.workflow)
             for limit in policy.exposure:
                 self.gauge("exposure_limit", limit.at_most, limit.workflow, limit.name)
                 self._count("exposure_over", (limit.workflow, limit.name), 0)
-            for terms in (policy.freshness.own, *policy.freshness.segments.values()):
+            self._count("dispositions", (policy.workflow, "exceptions", "invalid.future"), 0)
+            for terms in every:
                 self._count("dispositions", (policy.workflow, *_LATE[terms.on_stale]), 0)
             if policy.freshness.shedding is not None:
                 self._count("dispositions", (policy.workflow, "exceptions", "shed.overload"), 0)

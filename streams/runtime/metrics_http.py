@@ -14,6 +14,7 @@ import platform
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -28,8 +29,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from streams.errors import ConfigurationError
-from streams.metric_table import BUILD_INFO, FAMILIES, ROLE_FAMILIES, Family
-from streams.metrics import Merged, merge
+from streams.metric_table import BUILD_INFO, FAMILIES, ROLE_FAMILIES, START_TIME, Family
+from streams.metrics import Merged, Series, merge
 from streams.runtime.metrics_board import Board
 
 PREFIX = "sluicegate_"
@@ -76,12 +77,14 @@ class Samples(Collector):
 
     def __init__(self, watched: Sequence[Watched]) -> None:
         self._watched = watched
+        self._started_s = time.time()
 
     def collect(self) -> Iterator[Metric]:
         """Yields every metric that has a value now."""
         yield _metric(BUILD_INFO, [((version("sluicegate"), platform.python_version()), np.ones(1))])
+        yield _metric(START_TIME, [((), np.full(1, self._started_s))])
         yield from self._of_roles()
-        merged: Merged = merge((one.role, one.board.read()) for one in self._watched)
+        merged: Merged = merge((one.role, _as_of_now(one.board)) for one in self._watched)
         by_name: dict[str, list[tuple[tuple[str, ...], Any]]] = {}
         for (name, labels), numbers in sorted(merged.items()):
             by_name.setdefault(name, []).append((labels, numbers))
@@ -95,6 +98,14 @@ class Samples(Collector):
                 value = np.array([_of_role(name, one)])
                 found[one.role] = family.together(found[one.role], value) if one.role in found else value
             yield _metric(family, [((role,), value) for role, value in found.items() if np.isfinite(value[0])])
+
+
+def _as_of_now(board: Board) -> Series:
+    """What the child said, and for how long what it has not seen since may have waited."""
+    series, silent_s = board.read(), board.silent_s()
+    if not SILENT_MAX_S < silent_s < math.inf:
+        return series
+    return {key: value + silent_s if key[0] == "lag_seconds" else value for key, value in series.items()}
 
 
 def _of_role(name: str, one: Watched) -> float:

@@ -74,6 +74,11 @@ class Tail:
         self._waiting = False
         self._looked_s = 0.0
 
+    @property
+    def unanswered_s(self) -> float:
+        """How long ago the broker last said where the partitions end; 0 before it has said so for the first time."""
+        return time.monotonic() - self._looked_s if self._looked_s else 0.0
+
     def add(self, partition: TopicPartition, recent: Recent | None = None) -> None:
         """Begins to read a partition; nothing if it is being read."""
         if partition not in self._places:

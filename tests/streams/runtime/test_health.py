@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, cast
 
+import pytest
+
 from streams.runtime.health import IDLE_MAX, Health
-from streams.runtime.in_force import InForce
+from streams.runtime.in_force import DEAF_MAX_S, InForce
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
 from streams.runtime.settings import Kafka
@@ -61,6 +64,21 @@ def test_a_broker_that_does_not_answer_is_named() -> None:
     one = health(Lane(0))
     one.watchdog.answers = False
     assert reported(one)["waits"] == [{"for": "the broker at b:1"}]
+
+
+def test_a_worker_that_would_not_hear_a_halt_is_unready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker answers, commands could go on: but the topic on which a halt would come cannot be read."""
+    one, now_s = health(Lane(0)), 1_000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    one.in_force._tail._looked_s = 1_000.0
+    assert reported(one)["ready"]
+    now_s += DEAF_MAX_S
+    assert reported(one)["ready"], "a look is due every 5 s; one that is late is none"
+    now_s += 1
+    told = "the topic t.policies, which cannot be read for 31 s: no halt would be heard"
+    assert reported(one)["waits"] == [{"for": told}]
+    one.watchdog.answers = False
+    assert reported(one)["waits"] == [{"for": "the broker at b:1"}], "one cause, one line"
 
 
 def test_a_partition_says_what_it_waits_for() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from schemas.reasons import EXCEPTION_REASONS
 from streams.batch import Fetched
 from streams.path import Snapshot
 from streams.runtime.metrics import Meter
@@ -76,6 +77,7 @@ def test_what_alerts_divide_begins_at_zero_for_every_policy() -> None:
     meter = Meter(Board.private(), ["billing", "again", "shown"])
     meter.budgets(Snapshot([BILLING, again, shown]))
     assert series(meter, "dispositions") == {
+        **{(one, "exceptions", "invalid.future"): 0 for one in ("billing", "again", "shown")},
         ("billing", "exceptions", "stale.age"): 0,
         ("again", "reevaluations", "stale.age"): 0,
         ("again", "exceptions", "shed.overload"): 0,
@@ -84,3 +86,24 @@ def test_what_alerts_divide_begins_at_zero_for_every_policy() -> None:
     }
     results = ("answered", "failed", "timeout", "breaker_open")
     assert series(meter, "evaluator_calls") == {(one, result): 0 for one in ("again", "shown") for result in results}
+
+
+def test_what_cannot_be_read_begins_at_zero_where_decisions_are_read() -> None:
+    """One batch of it is enough: without a sample before it no rate shows it."""
+    meter = Meter(Board.private(), ["billing"])
+    meter.reads(["verdicts"])
+    assert series(meter, "dispositions") == {}
+    meter.reads(["decisions", "successors"])
+    invalid = {reason for reason in EXCEPTION_REASONS if reason.startswith("invalid.")}
+    assert series(meter, "dispositions") == {("unknown", "exceptions", reason): 0 for reason in invalid}
+    committed(meter, fetched([b"{"]))
+    assert series(meter, "dispositions")["unknown", "exceptions", "invalid.json"] == 1
+
+
+def test_the_budget_shown_is_the_shortest_also_of_segments_and_goes_with_its_policy() -> None:
+    express = policy((), "shown", 1, budget="10m", total="20m", segments={"express": {"budget": "2m"}})
+    meter = Meter(Board.private())
+    meter.budgets(Snapshot([BILLING, express]))
+    assert series(meter, "policy_budget_seconds") == {("billing",): 600, ("shown",): 120}
+    meter.budgets(Snapshot([BILLING]))
+    assert series(meter, "policy_budget_seconds") == {("billing",): 600}, "it would hold others to its budget for ever"

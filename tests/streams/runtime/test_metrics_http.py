@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -78,6 +79,30 @@ def test_a_child_that_is_silent_is_unready_and_its_values_stand(
     text = get(port, "/metrics")[2]
     assert 'sluicegate_hand_overs_total{role="gate"} 4.0' in text
     assert 'sluicegate_ready{role="gate"} 0.0' in text
+
+
+def test_what_a_silent_child_has_not_seen_waits_as_long_as_it_is_silent(
+    port: int, watched: list[Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = watched[0]
+    gate.board.numbers("lag_seconds", ("0",))[0] = 1.5
+    gate.board.numbers("lag_offsets", ("decisions", "0"))[0] = 7
+    gate.board.report(READY)
+    monkeypatch.setattr(Board, "silent_s", lambda self: 4.0)
+    assert 'sluicegate_lag_seconds{partition="0",role="gate"} 1.5' in get(port, "/metrics")[2]
+    monkeypatch.setattr(Board, "silent_s", lambda self: 45.0)
+    text = get(port, "/metrics")[2]
+    assert 'sluicegate_lag_seconds{partition="0",role="gate"} 46.5' in text
+    assert 'sluicegate_lag_offsets{input="decisions",partition="0",role="gate"} 7.0' in text
+    monkeypatch.setattr(Board, "silent_s", lambda self: float("inf"))
+    assert 'sluicegate_lag_seconds{partition="0",role="gate"} 1.5' in get(port, "/metrics")[2], (
+        "it has said nothing yet"
+    )
+
+
+def test_when_the_worker_was_started_says_what_its_counters_have_seen(port: int) -> None:
+    (line,) = [one for one in get(port, "/metrics")[2].splitlines() if one.startswith("sluicegate_start_time_seconds ")]
+    assert 0 <= time.time() - float(line.split()[1]) < 60
 
 
 def test_metrics_are_what_a_parser_reads(port: int, watched: list[Watched]) -> None:
