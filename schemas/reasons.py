@@ -23,7 +23,7 @@ REVIEW_REASONS: dict[str, str] = {
     "no_rule_matched": "no rule matched: the default is not autonomous",
     "exposure": "an exposure limit is used up",
     "supervised": "the authority level of this scope is supervised",
-    "policy_error": "a rule failed while it was evaluated",
+    "policy_error": "a rule failed while it was evaluated, or its rules took more work than one record may",
     "stale": "past its deadline, and the policy sends stale decisions to a person",
     "audit_sample": "drawn at random from what ran autonomously",
 }

@@ -3,8 +3,9 @@
 A step may have `type`, `value_minor`, `currency` and `reversible`; what it does not have is the decision's own. The
 rules judge each step, and each step's type with the decision's own value, currency and reversibility, which stand for
 the chain as a whole; the most restrictive outcome counts. A chain cannot be judged when it is empty, has more than
-STEPS_MAX steps, or holds something that is no object: then it goes to a person, if it is not blocked anyway. A field of
-a step that holds something of another kind is missing there; it is not made up for by the decision's own.
+STEPS_MAX steps, holds something that is no object, or has more steps than so many rules can be asked about: then it
+goes to a person, if it is not blocked anyway. A field of a step that holds something of another kind is missing there;
+it is not made up for by the decision's own.
 """
 
 from __future__ import annotations

@@ -26,6 +26,12 @@ class Columns:
         self._arrays: dict[str, npt.NDArray[Any]] = {}
         self._numbers: dict[str, npt.NDArray[np.float64]] = {}
         self._missing: dict[str, Mask] = {}
+        # what expressions keep while they are evaluated: by row what was handed over, and how much of it; by the id of
+        # a record (its steps are rows of their own) how much its attributes are, and how much work it has taken
+        self.handed: dict[int, Any] = {}
+        self.seen: dict[int, int] = {}
+        self.weights: dict[int, int] = {}
+        self.spent: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self.subjects)

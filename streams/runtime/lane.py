@@ -280,6 +280,7 @@ class Lane:
             self.deciding = False
             raise Undecided from error
         decided_s = time.perf_counter()
+        self._pending.took(sum(map(len, fetched)), decided_s - started_s)
         offsets = {TopicPartition(one.fetched.topic, one.fetched.partition): one.next for one in taken}
         records = outgoing(self._worker, self.number, batch, {one.fetched.input: one.next for one in taken})
         deadline_ms = batch.earliest_deadline_ms

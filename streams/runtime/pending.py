@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 from streams.runtime.bisect import split
 from streams.runtime.delivered import Delivered
-from streams.runtime.settings import BATCH_BYTES_MAX, PENDING_BYTES_MAX, PENDING_RECORDS_MAX
+from streams.runtime.settings import BATCH_BYTES_MAX, DECIDE_S, PENDING_BYTES_MAX, PENDING_RECORDS_MAX
+
+FIRST_RECORDS = 250  # before it is known how long they take
 
 
 class Pending:
@@ -15,6 +17,7 @@ class Pending:
 
     def __init__(self, batch_records_max: int) -> None:
         self._batch_records_max = batch_records_max
+        self._manageable = min(FIRST_RECORDS, batch_records_max)  # how many are decided in a bearable time
         self._waiting: deque[Delivered] = deque()
         self._records = 0
         self._bytes = 0
@@ -47,11 +50,11 @@ class Pending:
     def take(self, limit: int | None = None) -> list[Delivered]:
         """All that waits, up to the size of a transaction; at least one batch, if there is one.
 
-        `limit`: so many records at most; a batch that has more is split.
+        `limit`: so many records at most. A batch that has more than may be taken is split.
         """
-        if limit is not None and self._waiting and len(self._waiting[0].fetched) > limit:
-            self._waiting.extendleft(reversed(split(self._waiting.popleft(), limit)))
-        records_max = self._batch_records_max if limit is None else limit
+        records_max = self._manageable if limit is None else min(limit, self._manageable)
+        if records_max < self._batch_records_max and self._waiting and len(self._waiting[0].fetched) > records_max:
+            self._waiting.extendleft(reversed(split(self._waiting.popleft(), records_max)))
         taken: list[Delivered] = []
         records = size_bytes = 0
         while self._waiting:
@@ -63,6 +66,13 @@ class Pending:
             self._records -= len(taken[-1].fetched)
             self._bytes -= taken[-1].size_bytes
         return taken
+
+    def took(self, records: int, seconds: float) -> None:
+        """How long it took to decide so many: what comes next should take about `DECIDE_S`."""
+        if seconds > DECIDE_S:
+            self._manageable = max(1, int(records * DECIDE_S / seconds))
+        else:
+            self._manageable = min(2 * self._manageable, self._batch_records_max)
 
     def clear(self) -> None:
         self._waiting.clear()

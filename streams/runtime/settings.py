@@ -30,6 +30,7 @@ JOIN_S = 90  # the same for getting partitions at all
 
 LOOK_S = 0.25  # between two looks whether something is due that no record asks for
 BATCH_RECORDS_MAX = 2_000  # of one transaction; more costs latency and gains nothing
+DECIDE_S = 0.5  # of a batch, while nothing else runs, heartbeats included: beyond it the next one is smaller
 BATCH_BYTES_MAX = 16 * 1024 * 1024  # of its inputs, plus one fetch: what a slow broker takes within COMMIT_S
 PENDING_RECORDS_MAX = 8_000  # waiting in one lane; beyond it the partition is not fetched
 PENDING_BYTES_MAX = 64 * 1024 * 1024  # likewise: a backlog of large decisions does not fill the memory
