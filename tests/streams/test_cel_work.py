@@ -59,7 +59,7 @@ def test_a_chain_has_no_more_steps_than_its_rules_can_be_asked_about() -> None:
         for at in range(4_000)
     ]
     under = policy([*many, {"name": "all", "then": "autonomous"}])
-    some = [{"n": number, "value_minor": number} for number in range(25)]
+    some = [{"n": number, "value_minor": number} for number in range(24)]
     assert outcomes(decided(fetched([decision(1, action=some), decision(2, action=STEPS)]), [under])) == [
         "commands",
         "reviews: policy_error",
