@@ -55,7 +55,7 @@ class Judge:
         """Judges one record of the output topic that has this role."""
         found = document(record.value, VERBATIM[role])
         if found is None:
-            self._find("unexplained", record, None, "it is not a JSON object")
+            self._find("unexplained", record, None, getattr(record, "detail", "it is not a JSON object"))
             return
         fields = found.fields
         identifier = _text(fields.get(IDENTIFIERS[role]))

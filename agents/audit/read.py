@@ -37,6 +37,7 @@ class Reach:
 
     bootstrap: str
     stall_s: float = STALL_S
+    telling: Callable[[bytes], bytes] | None = None
 
 
 async def within(bootstrap: str, call: Awaitable[T], timeout_s: float = CONNECT_S) -> T:
@@ -59,6 +60,7 @@ async def consumer(reach: Reach, isolation: Isolation) -> AsyncIterator[Any]:
         enable_auto_commit=False,
         auto_offset_reset="earliest",  # retention may move a partition's start while it is read
         max_partition_fetch_bytes=FETCH_BYTES,
+        key_deserializer=reach.telling,
     )
     try:
         await within(reach.bootstrap, client.start())

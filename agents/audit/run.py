@@ -30,6 +30,8 @@ class Scope:
     """What is audited: the topics under a prefix, and the groups whose progress excuses what is not answered yet.
 
     `group` is the gate's. `reevaluation_group` answers requests; with only `group` set it is `<prefix>reevaluation`.
+    `telling` is given to consumers as `key_deserializer`, so that a batch which cannot be read is a record of its own,
+    without key and value: it wants an answer like every other.
     """
 
     bootstrap: str
@@ -37,6 +39,7 @@ class Scope:
     group: str | None = None
     stall_s: float = STALL_S
     reevaluation_group: str | None = None
+    telling: Callable[[bytes], bytes] | None = None
 
     @property
     def decisions(self) -> str:
@@ -63,7 +66,7 @@ def no_progress(read_offsets: int, all_offsets: int) -> None:
 
 async def audit(scope: Scope, progress: Callable[[int, int], None] = no_progress) -> Result:
     """Reads everything and judges it; `progress` hears how many offsets of how many have been passed."""
-    reach = Reach(scope.bootstrap, scope.stall_s)
+    reach = Reach(scope.bootstrap, scope.stall_s, scope.telling)
     roles = {f"{scope.prefix}{role}": role for role in ROLES}
     async with admin(reach) as asker, consumer(reach, "read_committed") as reader:
         counts = await partition_counts(asker, reach, [scope.decisions, scope.successors, *roles])

@@ -15,7 +15,7 @@ from agents.audit.run import Scope
 from agents.audit.run import audit as run_audit
 from agents.cli.options import bootstrap_option, interactive, output_option, prefix_option
 from streams.errors import CheckFailed
-from streams.runtime.records import Lenient, install
+from streams.runtime.records import Lenient, install, telling
 
 EPILOG = """\b
 Examples:
@@ -77,7 +77,7 @@ def audit(bootstrap: str, prefix: str, output: str, group: str | None, reevaluat
     """
     install(Lenient)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters of it becomes one sentence
-    result = _with_progress(Scope(bootstrap, prefix, group, reevaluation_group=reevaluation_group))
+    result = _with_progress(Scope(bootstrap, prefix, group, reevaluation_group=reevaluation_group, telling=telling))
     if output == "json":
         click.echo(json.dumps(result.as_dict(), indent=2))
     else:

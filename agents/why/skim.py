@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from streams.runtime.frames import Frame, Head
 from streams.runtime.records import Kept, Lenient
 
 
@@ -18,33 +19,12 @@ class Skimming(Lenient):
 
     texts: ClassVar[Sequence[bytes] | None] = None  # None: everything is read
 
-    def __init__(self, tp: Any, records: Kept, aborted_transactions: Any, *rest: Any) -> None:
-        super().__init__(tp, records, aborted_transactions, *rest)
-        if self.texts is not None and not any(text in records.data for text in self.texts):
-            self._records: Any = _Batches(records)
+    def __init__(self, tp: Any, records: Kept, *rest: Any) -> None:
+        super().__init__(tp, records, *rest)
+        self._passes = self.texts is not None and not any(text in records.data for text in self.texts)
 
-
-class _Batches:
-    def __init__(self, kept: Kept) -> None:
-        self._kept = kept
-        self.has_next = kept.has_next
-
-    def next_batch(self) -> Any:
-        batch: Any = self._kept.next_batch()
-        return batch if batch.is_control_batch or batch.compression_type else _Passed(batch)
-
-
-class _Passed:
-    """A batch whose records are passed over; offsets and transactions are told as they are."""
-
-    def __init__(self, batch: Any) -> None:
-        self._batch = batch
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._batch, name)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
+    def _is_wanted(self, frame: Frame, head: Head) -> bool:
+        return super()._is_wanted(frame, head) and (not self._passes or head.codec != 0 or frame.format < 2)
 
 
 @contextmanager

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from streams.runtime.settings import FETCH_BYTES_MAX, REQUEST_S, Kafka
+from streams.errors import PromiseBroken
+from streams.runtime.records import Unreadable, telling
+from streams.runtime.settings import FETCH_BYTES_MAX, FETCH_RECORDS_MAX, REQUEST_S, Kafka
 from streams.runtime.tasks import closed
 from streams.runtime.transactions import Failed
 
@@ -94,13 +96,14 @@ class Lookup:
         """The newest value of each of the role's slots in partition `number` of `state`: `<store>/<slot>` -> value.
 
         Read to the end as it was when asked, also past transactions of other roles that are still open: they are
-        waited for, since records of ours may stand behind them. Raises Failed.
+        waited for, since records of ours may stand behind them. Raises Failed, and PromiseBroken where a batch cannot
+        be read: what it remembers is lost.
         """
         partition = TopicPartition(self._kafka.topic("state"), number)
         end = (await self.ends([partition]))[partition]
         mine = f"{role}/{number}/".encode()
         found: dict[str, bytes] = {}
-        consumer = reader(self._kafka, "earliest")
+        consumer = reader(self._kafka, "earliest", telling=telling)
         try:
             await asyncio.wait_for(consumer.start(), REQUEST_S)
             consumer.assign([partition])
@@ -108,6 +111,11 @@ class Lookup:
             while (position := await asyncio.wait_for(consumer.position(partition), REQUEST_S)) < end:
                 records = await _next_records(consumer, partition, position)
                 for record in records:
+                    if type(record) is Unreadable:
+                        raise PromiseBroken(
+                            f"partition {number} of {partition.topic} cannot be read: the batch of offsets "
+                            f"{record.offset} to {record.through} is damaged ({record.detail})"
+                        )
                     if record.key is None or not record.key.startswith(mine):
                         continue
                     slot = record.key[len(mine) :].decode(errors="backslashreplace")  # not ours: no store has it
@@ -142,10 +150,12 @@ def reader(
     kafka: Kafka,
     reset: Literal["earliest", "none"],
     level: Literal["read_committed", "read_uncommitted"] = "read_committed",
+    telling: Callable[[bytes], bytes] | None = None,
 ) -> AIOKafkaConsumer:
     """A consumer without a group, for partitions that are assigned by hand.
 
     `reset`: where to read on when an offset is no longer there; "none" raises OffsetOutOfRangeError instead.
+    What cannot be read is passed over with a warning, unless `telling` asks for it.
     """
     return AIOKafkaConsumer(
         bootstrap_servers=kafka.bootstrap,
@@ -153,6 +163,8 @@ def reader(
         isolation_level=level,
         enable_auto_commit=False,
         auto_offset_reset=reset,
+        key_deserializer=telling,
+        max_poll_records=FETCH_RECORDS_MAX,
         max_partition_fetch_bytes=FETCH_BYTES_MAX,
         fetch_max_wait_ms=100,
         retry_backoff_ms=ASK_AGAIN_MS,

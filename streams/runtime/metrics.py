@@ -58,6 +58,8 @@ class Meter:
         for one in fetched:
             size += len(one)
             self._count("decisions", (one.input,), len(one))
+            if one.unread is not None:
+                self.poison(one.input, "batch", sum(why.reason == "invalid.batch" for why in one.unread.values()))
         self._count("transactions", ("committed",))
         self._sample("batch_records", size)
         self._sample("decide_seconds", decide_s)

@@ -28,9 +28,10 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from streams.batch import Fetched, Input
+from streams.batch import Fetched, Input, Unread
 from streams.runtime.delivered import Delivered
 from streams.runtime.lanes import Lanes
+from streams.runtime.records import Unreadable, telling
 from streams.runtime.settings import (
     FETCH_BYTES_MAX,
     FETCH_RECORDS_MAX,
@@ -155,6 +156,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
+            key_deserializer=telling,  # what cannot be read is answered by place
             max_poll_records=min(FETCH_RECORDS_MAX, cast(Transport, transport).lanes.worker.role.batch_records_max),
             max_partition_fetch_bytes=FETCH_BYTES_MAX,
             fetch_max_wait_ms=int(FETCH_S * 1000),
@@ -189,7 +191,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         # no await between the fetch and this: base and next belong to these records
         found = {}
         for partition, fetched in records.items():
-            next_offset = fetched[-1].offset + 1
+            last = fetched[-1]
+            next_offset = (last.through if type(last) is Unreadable else last.offset) + 1
             found[partition] = (self._bases.get(partition, -1), next_offset, fetched)
             self._bases[partition] = next_offset
         return found
@@ -200,17 +203,24 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         keys: list[bytes | None] = [record.key for record in records]
         values: list[bytes | None] = [record.value for record in records]
         headers = [record.headers for record in records]
+        damaged = [record for record in records if type(record) is Unreadable]
+        unread = {one.offset: Unread("invalid.batch", one.through, one.detail) for one in damaged}
+        times_ms = [record.timestamp for record in records]
+        kinds = (record.timestamp_type for record in records if record.timestamp_type is not None)
+        if None in times_ms:  # an old client's, or a batch whose head cannot be believed: when it was read is known
+            times_ms = [read_ms if time_ms is None else time_ms for time_ms in times_ms]
         fetched = Fetched(
             topic=partition.topic,
             input=cast(Input, partition.topic.removeprefix(prefix)),
             partition=partition.partition,
             offsets=[record.offset for record in records],
-            timestamps_ms=[record.timestamp for record in records],
+            timestamps_ms=times_ms,
             keys=keys,
             values=values,
-            broker_time=records[0].timestamp_type == LOG_APPEND_TIME,
+            broker_time=next(kinds, None) == LOG_APPEND_TIME,
             read_ms=read_ms,
             headers=headers if any(headers) else None,
+            unread=unread or None,
         )
         size_bytes = sum(map(len, filter(None, keys))) + sum(map(len, filter(None, values)))
         if fetched.headers is not None:

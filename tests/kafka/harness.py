@@ -24,6 +24,7 @@ from agents.audit.run import Scope
 from agents.audit.run import audit as run_audit
 from streams.runtime.policies import load
 from streams.runtime.policies_topic import seeded
+from streams.runtime.records import telling
 from streams.runtime.settings import Kafka
 
 POLICY = """\
@@ -179,7 +180,7 @@ async def committed_is(bootstrap: str, group: str, expected: dict[tuple[str, int
 
 async def audited(bootstrap: str, prefix: str, group: str | None = None) -> dict[str, Any]:
     """The audit's verdict, as `sluicegate audit --output json` prints it."""
-    return (await run_audit(Scope(bootstrap, prefix, group))).as_dict()
+    return (await run_audit(Scope(bootstrap, prefix, group, telling=telling))).as_dict()
 
 
 class Child:

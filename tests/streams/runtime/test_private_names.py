@@ -7,11 +7,11 @@ import inspect
 import aiokafka.producer.sender as sender
 import pytest
 from aiokafka.consumer import fetcher
-from aiokafka.consumer.fetcher import PartitionRecords
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
 
 import streams.runtime.transactions  # noqa: F401  # sets what is looked at here
+from streams.runtime.records import Lenient
 from streams.runtime.settings import RETRY_BACKOFF_MS
 
 
@@ -25,7 +25,15 @@ def test_what_a_fetch_becomes_is_made_by_the_names_that_are_replaced() -> None:
     made = inspect.getsource(fetcher.Fetcher._proc_fetch_request)
     assert "MemoryRecords(part_data[-1])" in made
     assert "PartitionRecords(" in made
-    assert "self._consumer_record(tp, record)" in inspect.getsource(PartitionRecords._unpack_records)
+    theirs = Lenient.__base__
+    assert theirs is not None
+    assert theirs.__module__ == fetcher.__name__
+    begun = inspect.getsource(theirs.__init__)
+    for name in ("_tp", "_aborted_transactions", "_aborted_producers", "_isolation_level", "next_fetch_offset"):
+        assert f"self.{name} = " in begun
+    assert "self._records_iterator = self._unpack_records()" in begun
+    assert "self._consumer_record(tp, record)" in inspect.getsource(theirs._unpack_records)
+    assert "first_offset <= batch_offset" in inspect.getsource(theirs._consume_aborted_up_to)
 
 
 @pytest.mark.parametrize(
