@@ -55,6 +55,8 @@ class Judge:
         """Judges one record of the output topic that has this role."""
         found = document(record.value, VERBATIM[role])
         if found is None:
+            if role == "reevaluations":
+                self._lineage.foreign(record)
             self._find("unexplained", record, None, getattr(record, "detail", "it is not a JSON object"))
             return
         fields = found.fields

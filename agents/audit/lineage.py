@@ -58,6 +58,7 @@ class Lineage:
         self._open: dict[int, bytes] = {}  # requests without an answer so far
         self._ended: set[int] = set()  # requests that an exception answers
         self._roots: dict[bytes, _Root] = {}
+        self._foreign: set[int] = set()
 
     def successor(self, record: Record) -> None:
         """Takes one record of `successors`; one whose cause is no request (a redrive, an edit) answers none."""
@@ -109,6 +110,10 @@ class Lineage:
             example = Example(self._successors_topic, record.partition, offset, None, self._differs(place, wrong))
             self.result.find("misfits", example)
 
+    def foreign(self, record: Record) -> None:
+        """Takes a record of `reevaluations` that is no request; an exception that names it explains itself by it."""
+        self._foreign.add(record.offset * _PARTITIONS_MAX + record.partition)
+
     def step(self, role: str, record: Record, found: Document, identifier: str | None) -> None:
         """Takes one record of any other output: an answer, a start or an ending of a root that was asked about."""
         fields = found.fields
@@ -125,7 +130,7 @@ class Lineage:
         if marks is None:
             if asked in self._ended or asked in self._successors:
                 self._find("answered_twice", record, identifier, self._told(asked, "has an answer already"))
-            elif self._is_read(asked):
+            elif asked not in self._foreign and self._is_read(asked):
                 self._find("unexplained", record, identifier, self._told(asked, "is no request"))
             return
         self._ended.add(asked)

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from schemas.verdict import SIGNATURE_HEADER
 from streams.signatures import sign
+from tests.faults.stranger import ours
 
 SECRET = "the desk's own secret"
 KEYS = f"""\
@@ -64,8 +65,8 @@ class People:
             while not self._stop.is_set():
                 for records in (await consumer.getmany(timeout_ms=200)).values():
                     for record in records:
-                        review = json.loads(record.value)
-                        if review["kind"] == "disposition":
+                        review = ours(record.value)
+                        if review is not None and review["kind"] == "disposition":
                             for verdict in _said(review, rnd):
                                 await self._send(producer, record, verdict, rnd.random() < 0.95)
         except BaseException as error:

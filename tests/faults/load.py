@@ -11,17 +11,9 @@ from collections.abc import Iterator
 
 from aiokafka import AIOKafkaProducer
 
-POLICY = """\
-workflow: payout
-version: 1
-freshness: {budget: 10m, total: 20m}
-boundary:
-  rules:
-    - {name: blocked-country, when: {attributes.country: {equals: xx}}, then: block}
-    - name: small-and-sure
-      then: autonomous
-      limits: {value_minor_at_most: 100000, currency: EUR, confidence_at_least: 0.6}
-"""
+from tests.faults.fleet import Fleet
+from tests.faults.stranger import Strangers
+
 ENTITIES = 200
 
 
@@ -62,23 +54,27 @@ def decisions(run: str, seed: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 class Load:
-    """Sends decisions at a rate from a thread of its own, until the `with` block ends."""
+    """Sends decisions at a rate from a thread of its own, until the `with` block ends; strangers send beside it."""
 
-    def __init__(self, bootstrap: str, topic: str, run: str, per_s: int = 400) -> None:
+    def __init__(self, fleet: Fleet, run: str, per_s: int = 400) -> None:
         self.sent = 0
-        self._bootstrap, self._topic, self._run, self._per_s = bootstrap, topic, run, per_s
+        self._bootstrap, self._topic, self._run, self._per_s = fleet.bootstrap, fleet.prefix + "decisions", run, per_s
+        self._strangers = Strangers(fleet.bootstrap, fleet.prefix, per_s, decisions(f"{run}-stranger", 8))
+        fleet.strangers.append(self._strangers)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._send()), name="load")
         self._error: BaseException | None = None
 
     def __enter__(self) -> Load:
         self._thread.start()
+        self._strangers.begin()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._stop.set()
         self._thread.join(120)
         assert not self._thread.is_alive(), "the load did not end"
+        self._strangers.end()
         if self._error is not None:
             raise self._error
 

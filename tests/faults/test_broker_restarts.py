@@ -19,7 +19,7 @@ def test_a_worker_outlives_restarts_of_the_broker(prefix: str, tmp_path: Path, r
     with Broker(BrokerConfig(data=tmp_path / "kafka")) as broker:
         fleet = Fleet(broker.bootstrap, prefix, tmp_path)
         try:
-            with Load(broker.bootstrap, prefix + "decisions", "restarts"):
+            with Load(fleet, "restarts"):
                 worker = fleet.start()
                 for how in (broker.stop, broker.kill, broker.stop):
                     fleet.wait_for_progress(400)

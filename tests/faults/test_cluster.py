@@ -31,7 +31,7 @@ def test_a_worker_outlives_what_happens_to_a_cluster(prefix: str, tmp_path: Path
         fleet = Fleet(cluster.bootstrap, prefix, tmp_path)
         trial = Trial(cluster, fleet)
         try:
-            with Load(cluster.bootstrap, prefix + "decisions", "cluster"):
+            with Load(fleet, "cluster"):
                 worker = fleet.start()
                 trial.gets_on()
                 for topic in ("commands", "state"):

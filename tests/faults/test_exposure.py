@@ -11,13 +11,13 @@ from collections import Counter
 from contextlib import ExitStack
 from typing import Any
 
-import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.faults.conftest import Report
-from tests.faults.fleet import PARTITIONS, Fleet
-from tests.faults.load import POLICY, Load
+from tests.faults.fleet import PARTITIONS, POLICY, Fleet
+from tests.faults.load import Load
+from tests.faults.stranger import ours
 from tests.kafka.harness import Child, seed
 
 pytestmark = pytest.mark.faults
@@ -60,7 +60,7 @@ def _run(fleet: Fleet, for_s: float, kill_every_s: tuple[float, float]) -> Count
     rnd, killed = random.Random(5), Counter[str]()
     with ExitStack() as stack:
         running = [stack.enter_context(_started(fleet, role)) for role in ["exposure", *["gate"] * GATES]]
-        with Load(fleet.bootstrap, fleet.prefix + "decisions", "exposure"):
+        with Load(fleet, "exposure"):
             fleet.wait_for_progress()
             end_s = time.monotonic() + for_s
             while (left_s := end_s - time.monotonic()) > 0:
@@ -115,7 +115,8 @@ async def _used(bootstrap: str, topic: str) -> dict[str, Counter[Any]]:
         while any([await consumer.position(one) < ends[one] for one in places]):
             for records in (await consumer.getmany(timeout_ms=500)).values():
                 for one in records:
-                    _count(used, orjson.loads(one.value))
+                    if (command := ours(one.value)) is not None:
+                        _count(used, command)
     finally:
         await consumer.stop()
     return used

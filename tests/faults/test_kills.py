@@ -29,7 +29,7 @@ AT_RANDOM = 6
 def test_nothing_is_lost_or_done_twice_when_workers_are_killed(fleet: Fleet, report: Report) -> None:
     rnd = random.Random(11)
     kills_ms: list[int] = []
-    with Load(fleet.bootstrap, fleet.prefix + "decisions", "kills"):
+    with Load(fleet, "kills"):
         for failpoint in CHOSEN:
             process = fleet.start(failpoint)
             code = process.process.wait(60)

@@ -14,7 +14,7 @@ ROUNDS = 5
 
 
 def test_workers_come_and_go_and_nothing_is_lost_or_done_twice(fleet: Fleet, report: Report) -> None:
-    with Load(fleet.bootstrap, fleet.prefix + "decisions", "rounds"):
+    with Load(fleet, "rounds"):
         stays = fleet.start()
         fleet.wait_for_progress()
         for _ in range(ROUNDS):

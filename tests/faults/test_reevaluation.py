@@ -14,7 +14,7 @@ import pytest
 
 from streams.runtime.broker.sockets import free_port
 from tests.faults.conftest import Report
-from tests.faults.fleet import Fleet, Process, wait_until
+from tests.faults.fleet import Fleet, Process
 from tests.faults.load import Load
 
 pytestmark = pytest.mark.faults
@@ -57,7 +57,7 @@ def test_asking_again_survives_the_death_of_everybody(fleet: Fleet, report: Repo
     workers: dict[str, Process] = {role: fleet.start(role=role) for role in ("gate", "reevaluation")}
     kills: Counter[str] = Counter()
     try:
-        with Load(fleet.bootstrap, fleet.prefix + "decisions", "again", per_s=150):
+        with Load(fleet, "again", per_s=150):
             fleet.wait_for_progress()
             for number in range(ROUNDS):
                 time.sleep(rnd.uniform(2, 4))
@@ -71,8 +71,7 @@ def test_asking_again_survives_the_death_of_everybody(fleet: Fleet, report: Repo
                 for victim in set(victims) - {"rater"}:
                     workers[victim] = fleet.start(role=victim)
                 fleet.wait_for_progress()
-        wait_until(fleet.is_content, 120, "not everything has its answer", fleet)
-        verdict = fleet.audit()
+        verdict = fleet.wait_until_content()
     finally:
         rater.kill()
     calls = [json.loads(line) for line in notes.read_text().splitlines() if line.endswith("}")]

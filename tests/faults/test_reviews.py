@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from typing import Any
 
-import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -16,6 +15,7 @@ from tests.faults.answering import People, keys_file
 from tests.faults.conftest import Report
 from tests.faults.fleet import PARTITIONS, Fleet, wait_until
 from tests.faults.load import Load
+from tests.faults.stranger import ours
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -49,7 +49,8 @@ async def _read(bootstrap: str, prefix: str) -> dict[str, list[dict[str, Any]]]:
         ends = await consumer.end_offsets(places)
         while any([await consumer.position(place) < ends[place] for place in places]):
             for place, records in (await consumer.getmany(timeout_ms=300)).items():
-                found[place.topic.removeprefix(prefix)] += [orjson.loads(record.value) for record in records]
+                read = [ours(record.value) for record in records]
+                found[place.topic.removeprefix(prefix)] += [one for one in read if one is not None]
     finally:
         await consumer.stop()
     return found
@@ -73,7 +74,7 @@ def test_reviews_survive_the_death_of_who_answers_for_them(fleet: Fleet, report:
     fleet.start()
     worker, kills = fleet.start(role="reviews", more=keys), 0
     with People(fleet.bootstrap, fleet.prefix) as people:
-        with Load(fleet.bootstrap, fleet.prefix + "decisions", "people", per_s=20):
+        with Load(fleet, "people", per_s=20):
             for _ in range(ROUNDS):
                 issues_more(fleet)
                 time.sleep(rnd.uniform(0.5, 3))

@@ -20,7 +20,7 @@ ZOMBIES = 5
 
 
 def test_a_worker_that_slept_past_its_session_appends_nothing_when_it_wakes(fleet: Fleet, report: Report) -> None:
-    with Load(fleet.bootstrap, fleet.prefix + "decisions", "zombies"):
+    with Load(fleet, "zombies"):
         pair = [fleet.start(), fleet.start()]
         fleet.wait_for_progress()
         for turn in range(ZOMBIES):
@@ -57,7 +57,7 @@ def test_a_commit_held_while_its_partition_moves_is_fenced(prefix: str, tmp_path
 
 def _hold_and_move(fleet: Fleet, tmp_path: Path, report: Report) -> None:
     hold_old, hold_new = tmp_path / "hold-old", tmp_path / "hold-new"
-    with Load(fleet.bootstrap, fleet.prefix + "decisions", "held"):
+    with Load(fleet, "held"):
         old = fleet.start(f"before_commit=hold:{hold_old}")
         fleet.wait_for_progress(400)
         hold_old.touch()

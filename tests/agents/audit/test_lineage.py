@@ -273,3 +273,8 @@ def test_the_report_for_people_counts_lineage() -> None:
     judged([FIRST, AGAIN], [ASKED, request(AGAIN, offset=1)], answering={(REEVALUATIONS, 0): 1}).print(console)
     lines = [" ".join(line.replace("│", " ").split()) for line in console.export_text().splitlines()]
     assert {"reevaluations 2", "stale.age 2", "answered 1", "pending 1", "successors up to attempt 2 1"} <= set(lines)
+
+
+def test_a_foreign_record_is_unexplained_itself_and_the_exception_that_names_it_is_not() -> None:
+    foreign = replace(ASKED, value=b"\xff\xfe", offset=0)
+    assert wrong([FIRST], [exception(FIRST), foreign, unsaved(ASKED)], "unexplained") == "it is not a JSON object"
