@@ -2,13 +2,14 @@
 
 aiokafka raises in the middle of an answer for what it cannot read, again and again, and the partition stands still; and
 it decompresses a batch whole, however large that makes it. Here such a batch is refused by place, as `Unreadable` where
-the consumer asks for that (`telling`) and with one warning where it does not, and reading goes on behind it. That holds
-for all consumers of a process, as soon as this is imported.
+the consumer asks for that (`telling`) and with one warning where it does not, and reading goes on behind it.
 
 Where the checksum of a batch does not fit, nothing in its head is believed: how far it goes is told by where the next
 one begins. Who reads committed records fetches anew from there, since it may have been the end of a transaction.
 
 A worker takes the records as they were read (`Raw`): to make a dataclass of each costs more than to read it.
+
+The kit has the same text, and those of `batches`, `frames` and `expansion`: a test compares them.
 """
 
 from __future__ import annotations

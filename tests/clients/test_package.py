@@ -32,7 +32,19 @@ def test_a_wheel_builds_and_holds_the_package_alone(tmp_path: Path, monkeypatch:
     assert modules == {path.relative_to(KIT).as_posix() for path in (KIT / "sluicegate_kit").glob("*.*")}
     assert {name.partition("/")[0] for name in names} == {"sluicegate_kit", "sluicegate_kit-0.1.0.dist-info"}
     needed = re.findall(r"^Requires-Dist: (.*)$", metadata, re.MULTILINE)
-    assert sorted(needed) == ["aiokafka>=0.14", "msgspec>=0.19", "sqlalchemy>=2; extra == 'sql'"]
+    assert sorted(needed) == ["aiokafka>=0.14", "cramjam>=2.9", "msgspec>=0.19", "sqlalchemy>=2; extra == 'sql'"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [("expansion", "expansion"), ("frames", "frames"), ("batches", "batches"), ("records", "reading")],
+)
+def test_it_reads_as_the_gate_does(ours: str, theirs: str) -> None:
+    """It shares no code with the gate, so what both need stands in both."""
+    text = (KIT.parents[2] / f"streams/runtime/{ours}.py").read_text().partition("\n\n\ninstall(")[0].rstrip()
+    assert (KIT / f"sluicegate_kit/{theirs}.py").read_text().rstrip() == text.replace(
+        "streams.runtime.", "sluicegate_kit."
+    )
 
 
 def test_importing_it_imports_nothing_of_this_repository_and_no_sqlalchemy(tmp_path: Path) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.protocol.produce import ProduceRequest
-
 from streams.runtime.broker import Broker
 from streams.runtime.topics import apply
+from tests.kafka.appending import append
 from tests.kafka.harness import (
     SLUICEGATE,
     WAIT_S,
@@ -25,16 +23,6 @@ from tests.kafka.harness import (
 from tests.streams.runtime.batching import GZIP, ZSTD, bomb, many_headers
 
 MIB_MAX = 420  # of a gate that has met them: it takes 130 by itself, and a bomb at most 64, read and read once more
-
-
-async def append(client: AIOKafkaProducer, topic: str, batch: bytes) -> int:
-    """Appends a batch to partition 0 as it is; returns its offset."""
-    await client.partitions_for(topic)
-    node = client.client.cluster.leader_for_partition(TopicPartition(topic, 0))
-    answer = await client.client.send(node, ProduceRequest(None, -1, 30_000, [(topic, [(0, batch)])]))
-    ((_, ((_, code, offset, *_),)),) = answer.topics
-    assert code == 0, answer
-    return int(offset)
 
 
 def tear(kafka: Broker, topic: str, text: bytes) -> None:

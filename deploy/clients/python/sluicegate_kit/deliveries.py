@@ -12,9 +12,11 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from sluicegate_kit import careful
 from sluicegate_kit import kafka as broker
 from sluicegate_kit.errors import BrokerUnreachable
 from sluicegate_kit.progress import Progress
+from sluicegate_kit.reading import Unreadable
 from sluicegate_kit.records import Command, read_command
 
 log = logging.getLogger("sluicegate_kit")
@@ -63,7 +65,7 @@ class Deliveries(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         """Joins the group. Raises BrokerUnreachable or KitError."""
 
         def make() -> AIOKafkaConsumer:
-            consumer = AIOKafkaConsumer(
+            consumer = careful.consumer(
                 group_id=group,
                 isolation_level="read_committed",  # without it commands that were taken back would be acted on
                 enable_auto_commit=False,
@@ -98,12 +100,28 @@ class Deliveries(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             if (progress := self._ours.get(place)) is None:
                 continue  # taken away while it was fetched: whoever has it now gets these
             for record in records:
+                if type(record) is Unreadable:
+                    self._pass_by(record, progress)
+                    continue
                 progress.take(record.offset)
                 if (command := self._command(record)) is None:
                     progress.done(record.offset)
                 else:
                     found.append(Delivery(progress, self._loose, record, command))
         return found
+
+    def _pass_by(self, batch: Unreadable, progress: Progress) -> None:
+        """Commands that cannot be read are not acted on, and get no receipt: nothing tells which they were."""
+        progress.take(batch.through)
+        progress.done(batch.through)
+        self._counts["unreadable"] += 1
+        place = f"{batch.topic}/{batch.partition}, offsets {batch.offset} to {batch.through}"
+        log.error(
+            "%s: the commands there cannot be read (%s). They are not acted on and get no receipt: find out what they "
+            "were, the gate's topics `decisions` and `state` have their ids",
+            place,
+            batch.detail,
+        )
 
     def _command(self, record: Any) -> Command | None:
         try:

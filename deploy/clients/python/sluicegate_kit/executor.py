@@ -120,7 +120,7 @@ class Executor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] | None = None
         self._handling: Handling | None = None
-        self.counts: Counter[str] = Counter()  # receipts by status, and `poison` and `skipped` commands
+        self.counts: Counter[str] = Counter()  # receipts by status; `poison`, `skipped`, and `unreadable` batches
 
     def stop(self, now: bool = False) -> None:
         """Ends `run` in order: nothing new is started, what runs has `stop_within_ms`; or no time, if `now`."""

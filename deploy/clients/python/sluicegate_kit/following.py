@@ -16,9 +16,11 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
+from sluicegate_kit import careful
 from sluicegate_kit import kafka as broker
 from sluicegate_kit.errors import BrokerUnreachable, KitError
 from sluicegate_kit.halts import Halts
+from sluicegate_kit.reading import Unreadable
 from sluicegate_kit.records import Command
 
 log = logging.getLogger("sluicegate_kit")
@@ -122,7 +124,7 @@ class Following:
 
     async def _connected(self) -> AIOKafkaConsumer:
         def make() -> AIOKafkaConsumer:
-            return AIOKafkaConsumer(
+            return careful.consumer(
                 group_id=None,
                 isolation_level="read_committed",
                 enable_auto_commit=False,
@@ -142,7 +144,13 @@ class Following:
     async def _take(self, consumer: AIOKafkaConsumer) -> None:
         found = await consumer.getmany(self._place, timeout_ms=POLL_MS)
         # each is taken, whatever the ones before it were
-        ours = [self.halts.take(record.key, record.value) for record in found.get(self._place, ())]
+        ours = []
+        for record in found.get(self._place, ()):
+            if type(record) is Unreadable:
+                place = f"offsets {record.offset} to {record.through} of {self._place.topic}"
+                log.error("%s cannot be read and are passed by; was there a halt among them? %s", place, record.detail)
+            else:
+                ours.append(self.halts.take(record.key, record.value))
         self.offset = await consumer.position(self._place)
         if ours:
             self.changed.set()
