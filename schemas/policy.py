@@ -140,7 +140,7 @@ class Exposure(Struct, forbid_unknown_fields=True, frozen=True):
     name: Id
     window: Duration
     per: list[Literal["segment", "action_type", "entity"]] = []
-    count_at_most: Annotated[int, Meta(ge=0)] | None = None
+    count_at_most: Annotated[int, Meta(ge=0, le=MONEY_MINOR_MAX)] | None = None
     value_minor_at_most: Annotated[int, Meta(ge=0, le=MONEY_MINOR_MAX)] | None = None
     currency: Currency | None = None
     then: Literal["escalate", "block"] = "escalate"

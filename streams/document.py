@@ -68,13 +68,34 @@ def read_document(value: bytes | None) -> tuple[PolicyDocument | None, list[Prob
 def document_of(content: Any) -> tuple[PolicyDocument | None, list[Problem]]:
     """The document in what YAML or JSON was read into: dicts, lists and scalars. Raises nothing."""
     try:
+        if (odd := _odd(content, "")) is not None:
+            return None, [odd]
         document = msgspec.convert(content, PolicyDocument)
         size_bytes = len(msgspec.json.encode(document))
         return (document, []) if size_bytes <= DOCUMENT_BYTES_MAX else (None, [_too_large(size_bytes)])
     except msgspec.ValidationError as error:
         return None, [_problem(str(error), content)]
-    except (RecursionError, OverflowError) as error:
+    except (RecursionError, OverflowError, ValueError) as error:
         return None, [Problem("", f"what cannot be taken in ({error})", "a policy document")]
+
+
+def _odd(content: Any, path: str) -> Problem | None:
+    """What YAML has and a policy has not: sets, and texts that nobody can write again."""
+    if isinstance(content, str):
+        if content.isascii() or content.encode(errors="replace").decode(errors="replace") == content:
+            return None
+        return Problem(path, f"{content!a:.80}", "text: half a character stands in it")
+    if isinstance(content, dict):
+        for name, inner in content.items():
+            own = name if isinstance(name, str) else "..."
+            found = _odd(name, path) or _odd(inner, f"{path}.{own}".removeprefix(".")[:200])
+            if found is not None:
+                return found
+    elif isinstance(content, (list, tuple)):
+        return next((one for at, inner in enumerate(content) if (one := _odd(inner, f"{path}[{at}]"))), None)
+    elif isinstance(content, (set, frozenset)):
+        return Problem(path, "a set", "a list: values, each after a dash or within [ ]")
+    return None
 
 
 def _too_large(size_bytes: int) -> Problem:
@@ -109,17 +130,18 @@ def _resolve(where: str, content: Any) -> tuple[str, Any]:
     path = ""
     for index, given in _STEP.findall(where):
         if index:
-            path, content = f"{path}[{index}]", content[int(index)]
+            inner = content[int(index)] if isinstance(content, (list, tuple)) and int(index) < len(content) else None
+            path, content = f"{path}[{index}]", inner
             continue
         name = given or _first_wrong(content, Segment if path == "freshness.segments" else Condition)
         path, content = f"{path}.{name}".removeprefix("."), content.get(name) if isinstance(content, dict) else None
     return path, content
 
 
-def _first_wrong(named: dict[str, Any], kind: type[Condition | Segment]) -> str:
-    for name, given in named.items():
+def _first_wrong(named: Any, kind: type[Condition | Segment]) -> str:
+    for name, given in named.items() if isinstance(named, dict) else ():
         try:
             msgspec.convert(given, kind)
         except msgspec.ValidationError:
-            return name
+            return str(name)
     return "..."

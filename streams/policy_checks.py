@@ -11,12 +11,15 @@ from streams.document import SPAN
 from streams.rule_checks import check_currency
 from streams.terms import Problem, duration_ms
 
+EXPOSURES_MAX = 100  # each is looked at for every decision, and shown on its answer
 WINDOW_MS_MIN, WINDOW_MS_MAX = 1_000, 31 * 86_400_000  # shorter ones are rates; longer ones outlive the state
 
 
 def check_exposure(boundary: Boundary) -> Iterator[Problem]:
     """Everything that is wrong with the exposure limits and the share of the audit sample."""
     seen: dict[str, int] = {}
+    if len(boundary.exposure) > EXPOSURES_MAX:
+        yield Problem("boundary.exposure", f"{len(boundary.exposure)} limits", f"at most {EXPOSURES_MAX}")
     for at, one in enumerate(boundary.exposure):
         path = f"boundary.exposure[{at}]"
         if (first := seen.setdefault(one.name, at)) != at:
@@ -57,6 +60,6 @@ def _amount(path: str, value_minor: int | None, currency: str | None) -> Iterato
 def _span(path: str, text: str, least_ms: int, most_ms: int, expected: str) -> Iterator[Problem]:
     length_ms = duration_ms(text)
     if length_ms is None:
-        yield Problem(path, repr(text), SPAN)
+        yield Problem(path, f"{text!r:.80}", SPAN)
     elif not least_ms <= length_ms <= most_ms:
         yield Problem(path, repr(text), expected)

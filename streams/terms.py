@@ -6,15 +6,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from schemas.policy import Allowance, Duration, Evaluator, Freshness, OnStale, PolicyDocument
 from schemas.topics import RETENTION_MS
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION = re.compile(r"(?:\d+(?:ms|s|m|h|d))+")
-_PART = re.compile(r"(\d+)(ms|s|m|h|d)")
+# 12 digits of milliseconds are 31 years, and nothing of ours waits as long
+_DURATION = re.compile(r"(?:[0-9]{1,12}(?:ms|s|m|h|d)){1,10}")
+_PART = re.compile(r"([0-9]+)(ms|s|m|h|d)")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _URL = re.compile(r"https?://[^\s/?#]+(?:[/?#]\S*)?")
+URL_CHARS_MAX = 2_000
 EVALUATOR_TIMEOUT_MS_MAX = 60_000  # a batch of questions waits for its slowest answer
 
 
@@ -176,9 +179,11 @@ def compile_evaluator(given: Evaluator | None) -> tuple[Asked | None, list[Probl
     if (given.url is None) == (given.function is None):
         found = "neither" if given.url is None else "both"
         problems.append(Problem("evaluator", f"{found} of url and function", "one of them"))
-    if given.url is not None and not _URL.fullmatch(given.url):
+    if given.url is not None and not _is_address(given.url):
         problems.append(
-            Problem("evaluator.url", repr(given.url), "the address of an endpoint, http://... or https://...")
+            Problem(
+                "evaluator.url", f"{given.url!r:.200}", "the address of an endpoint, such as http://rater:8080/rate"
+            )
         )
     if given.function is not None and not _FUNCTION.fullmatch(given.function):
         problems.append(Problem("evaluator.function", repr(given.function), "module:function, such as rater:evaluate"))
@@ -191,10 +196,23 @@ def compile_evaluator(given: Evaluator | None) -> tuple[Asked | None, list[Probl
     return Asked(given.url, given.function, given.interpreter, timeout_ms, given.concurrency, types), problems
 
 
+def _is_address(url: str) -> bool:
+    """Whether it names a host, and a port that there can be."""
+    if len(url) > URL_CHARS_MAX or not _URL.fullmatch(url) or not url.isprintable():
+        return False
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # of a port beyond 65535, or brackets that hold no address
+        return False
+
+
 def _duration(path: str, text: str, at_least_ms: int, problems: list[Problem], at_most_ms: int = RETENTION_MS) -> int:
     value_ms = duration_ms(text)
     if value_ms is None:
-        problems.append(Problem(path, repr(text), "a length of time with its unit, such as 250ms, 90s, 10m or 1h30m"))
+        problems.append(
+            Problem(path, f"{text!r:.80}", "a length of time with its unit, such as 250ms, 90s, 10m or 1h30m")
+        )
     elif value_ms < at_least_ms:
         why = ": with no budget every decision is stale" if path.endswith("budget") else ""
         problems.append(Problem(path, repr(text), f"more than nothing{why}"))

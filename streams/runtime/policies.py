@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     MappingEndEvent,
@@ -16,6 +17,7 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
+from schemas.common import DEPTH_MAX
 from streams.document import document_of
 from streams.errors import ConfigurationError
 from streams.path import Snapshot
@@ -24,6 +26,7 @@ from streams.terms import Problem
 
 SUFFIXES = (".yaml", ".yml")
 FILE_BYTES_MAX = 256 * 1024  # some thousands of rules; it is read by people
+_BRACKET = re.compile(r"[\[\]{}]")
 VALUES_MAX = 50_000  # names, texts, lists and fields of a document with aliases, each alias counted as all it names
 
 
@@ -87,21 +90,39 @@ def _content(file: Path) -> tuple[Any, list[Problem]]:
         if (size_bytes := file.stat().st_size) > FILE_BYTES_MAX:
             return None, [Problem("", f"a file of {size_bytes} bytes", f"at most {FILE_BYTES_MAX}")]
         text = file.read_text(encoding="utf-8")
-        if "*" in text and (told := _explosion(text)) is not None:
+    except (OSError, ValueError) as error:
+        return None, [Problem("", f"a file that cannot be read ({error})", "a UTF-8 text file")]
+    return content_of(text)
+
+
+def content_of(text: str) -> tuple[Any, list[Problem]]:
+    """The same of a text. Raises nothing."""
+    try:
+        if ("*" in text or _brackets(text) > DEPTH_MAX) and (told := _explosion(text)) is not None:
             return None, [told]
         return YAML(typ="safe", pure=True).load(text), []
-    except (OSError, UnicodeDecodeError) as error:
-        return None, [Problem("", f"a file that cannot be read ({error})", "a UTF-8 text file")]
     except MarkedYAMLError as error:
         mark = error.problem_mark
         at = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         return None, [Problem(at, f"a mistake ({_one_line(error.problem or 'no YAML')})", "a YAML document")]
-    except (YAMLError, ValueError, RecursionError) as error:
-        return None, [Problem("", f"a mistake ({_one_line(str(error))})", "a YAML document")]
+    except Exception as error:  # for a tag or a scalar that it takes apart ruamel raises whatever comes of it
+        why = _one_line(str(error)).partition("; use sys.")[0] or type(error).__name__
+        return None, [Problem("", f"a mistake ({why})", "a YAML document")]
+
+
+def _brackets(text: str) -> int:
+    """How deep brackets stand within each other, those in texts included: no flow is nested deeper."""
+    depth = deepest = 0
+    for bracket in _BRACKET.findall(text):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _explosion(text: str) -> Problem | None:
-    """What aliases (`*name`) make of the document, counted in its events before anything is built of them."""
+    """What aliases (`*name`) make of the document, counted in its events before anything is built of them; and what is
+    nested so deep that ruamel takes minutes to find that it cannot.
+    """
     sizes: dict[str, int] = {}  # of what stands under an anchor, once it is complete
     begun: list[tuple[str | None, int]] = []
     size = 0
@@ -111,6 +132,10 @@ def _explosion(text: str) -> Problem | None:
         elif isinstance(event, (MappingStartEvent, SequenceStartEvent)):
             begun.append((event.anchor, size))
             size += 1
+            if len(begun) > DEPTH_MAX:
+                return Problem(
+                    _at(event), f"more than {DEPTH_MAX} lists or fields within each other", "a YAML document"
+                )
         elif isinstance(event, (MappingEndEvent, SequenceEndEvent)):
             anchor, before = begun.pop()
             sizes.update({} if anchor is None else {anchor: size - before})
@@ -118,12 +143,13 @@ def _explosion(text: str) -> Problem | None:
             size += 1
             sizes.update({} if event.anchor is None else {event.anchor: 1})
         if size > VALUES_MAX:
-            mark = event.start_mark
-            at = f"line {mark.line + 1}, column {mark.column + 1}"
-            return Problem(
-                at, f"aliases that make more than {VALUES_MAX} values of it", "a document that says what it means"
-            )
+            found = f"aliases that make more than {VALUES_MAX} values of it"
+            return Problem(_at(event), found, "a document that says what it means")
     return None
+
+
+def _at(event: Any) -> str:
+    return f"line {event.start_mark.line + 1}, column {event.start_mark.column + 1}"
 
 
 def _one_line(text: str) -> str:

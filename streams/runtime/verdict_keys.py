@@ -12,11 +12,12 @@ import os
 from pathlib import Path
 
 import msgspec
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from streams.errors import ConfigurationError
+from streams.foreign import text_of
+from streams.foreign import told as told_of
 from streams.review_keys import Key, Keys
+from streams.runtime.policies import content_of
 from streams.signatures import sign
 
 FILE_BYTES_MAX = 1024 * 1024
@@ -44,14 +45,16 @@ def read(file: Path) -> Keys:
         raise ConfigurationError(f"the file of keys {file} cannot be read: {error.strerror}") from error
     if len(text) > FILE_BYTES_MAX:
         raise ConfigurationError(f"{file}: found more than {FILE_BYTES_MAX} bytes, expected a list of keys")
+    content, problems = content_of(text_of(text) or "- not UTF-8")
+    for path, told, _ in problems:
+        raise ConfigurationError(f"{file}: {path or 'the document'}: found {told}, expected a YAML document with keys")
     try:
-        found = msgspec.convert(YAML(typ="safe", pure=True).load(text.decode()), _File)
+        found = msgspec.convert(content, _File)
     except msgspec.ValidationError as error:
         what, _, path = str(error).replace("`", "").partition(" - at $.")
         raise ConfigurationError(f"{file}: {path or 'the document'}: {what}") from error
-    except (YAMLError, ValueError, RecursionError) as error:
-        told = " ".join(str(error).split())[:300]
-        raise ConfigurationError(f"{file}: found {told}, expected a YAML document with keys") from error
+    except (ValueError, RecursionError, OverflowError) as error:
+        raise ConfigurationError(f"{file}: found {told_of(error)}, expected a YAML document with keys") from error
     return Keys({name: _key(file, name, given) for name, given in found.keys.items()})
 
 

@@ -18,7 +18,6 @@ EXEMPT: dict[str, tuple[int, str]] = {
     "streams/publish.py": (2, "`cut` catches the error to find the character that the cut went through"),
     "streams/shed_text.py": (1, "the entity of a glance, which was read as text"),
     "streams/runtime/evaluators/child_main.py": (1, "the question, which is ours; runs without anything of ours"),
-    "streams/runtime/verdict_keys.py": (1, "a file of the user's, read once at the start: any error is a refusal"),
     "streams/runtime/broker/relock.py": (1, "our own lock"),
     "agents/audit/scan.py": (3, "the judge imports nothing of `streams`, and finds its own faults"),
     "agents/audit/events.py": (1, "likewise"),

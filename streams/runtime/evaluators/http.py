@@ -128,8 +128,11 @@ class HttpEvaluator(Client):
 
 def shown(url: str) -> str:
     """The address without what may be secret in it: no user, password or query."""
-    parts = urlsplit(url)
-    port = f":{parts.port}" if parts.port else ""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "an address that is none"
     return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
 
 

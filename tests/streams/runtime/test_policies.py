@@ -197,7 +197,7 @@ def test_a_fault_of_what_becomes_of_the_stale(
     [
         ("{}", "", "neither of url and function", "one of them"),
         ("{url: 'http://x', function: 'a:b'}", "", "both of url and function", "one of them"),
-        ("{url: 'ftp://x'}", ".url", "'ftp://x'", "the address of an endpoint, http://... or https://..."),
+        ("{url: 'ftp://x'}", ".url", "'ftp://x'", "the address of an endpoint, such as http://rater:8080/rate"),
         ("{function: rater}", ".function", "'rater'", "module:function, such as rater:evaluate"),
         ("{url: 'http://x', interpreter: py}", ".interpreter", "'py'", "it only beside a function"),
         ("{url: 'http://x', timeout: 5}", ".timeout", "5", UNIT),
@@ -249,7 +249,7 @@ def test_the_same_rule_name_twice(tmp_path: Path) -> None:
         ("!!python/object:os.system x", "line 1, column 1", "could not determine a constructor"),
         ("a: \x00", "", "unacceptable character"),
         ("a: 1" + "0" * 5_000, "", "Exceeds the limit"),
-        ("[" * 5_000, "", "recursion"),
+        ("[" * 5_000, "line 1, column 65", "more than 64 lists or fields within each other"),
     ],
 )
 def test_what_is_no_yaml_is_told_with_its_line(tmp_path: Path, document: str, at: str, words: str) -> None:

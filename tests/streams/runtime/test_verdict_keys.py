@@ -54,7 +54,10 @@ keys:
         ("keys: {'k:1': {secret: s, by: {a: [b]}}}", "the key-id 'k:1' is not"),
         ("keys: {k: {secret: s, by: {a: [b]}, role: x}}", "unknown field role"),
         ("keys: {k: {secret: s, by: {a: b}}}", "Expected array, got str"),
-        ("&a [*a]", "Expected object"),
+        ("&a [*a]", "aliases that make more than"),
+        ("keys: !!bool x", "expected a YAML document with keys"),
+        ("keys: !!set {k}", "keys: "),
+        ("keys: {k: {secret: !!binary '%', by: {a: [b]}}}", "Expected str | null"),
     ],
 )
 def test_a_file_that_is_wrong_says_where_and_what_is_expected(tmp_path: Path, text: str, said: str) -> None:
