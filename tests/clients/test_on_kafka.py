@@ -28,9 +28,7 @@ from sluicegate_kit import (
 from streams.runtime import topics
 from streams.runtime.broker import Broker
 from tests.faults.fleet import Fleet, wait_until
-from tests.kafka.appending import append
-from tests.kafka.harness import Child, Record, committed_is, decision, producer, read, send
-from tests.streams.runtime.batching import ZSTD, bomb
+from tests.kafka.harness import Child, Record, committed_is, decision, read, send
 
 KIT = Path(__file__).parents[2] / "deploy/clients/python"
 PARTITIONS = 4
@@ -139,29 +137,6 @@ async def test_poison_is_passed_by_and_what_others_do_is_left_to_them(running: R
     await committed_is(running.bootstrap, running.prefix + "acting", ends)
     assert seen == [5]
     assert executor.counts == {"poison": 4, "skipped": 1, "expired": 1, "executed": 1}
-
-
-async def test_what_cannot_be_read_is_named_and_not_acted_on(
-    running: Running, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A bomb among commands of each codec."""
-    seen: list[int] = []
-    topic = running.prefix + "commands"
-    async with producer(running.bootstrap) as client:
-        await running.send(command(0))
-        at = await append(client, topic, bomb(0, ZSTD, 100))
-    for number, codec in enumerate(("gzip", "snappy", "lz4", "zstd"), 1):
-        one = command(4 * number)
-        async with producer(running.bootstrap, compression_type=codec) as client:
-            await client.send_and_wait(topic, one.value, key=one.key, partition=0)
-    executor = running.start(lambda one: seen.append(one.action["n"]), tmp_path)
-    assert {one["status"] for one in await running.receipts(5)} == {"executed"}
-    assert sorted(seen) == [0, 4, 8, 12, 16]
-    assert executor.counts == {"unreadable": 1, "executed": 5}
-    (told,) = [one.message for one in caplog.records if "the commands there cannot be read" in one.message]
-    assert told.startswith(f"{topic}/0, offsets {at} to {at}: the commands there cannot be read (")
-    assert "hold more than 64 MiB" in told
-    await committed_is(running.bootstrap, running.prefix + "acting", {(topic, 0): 6})
 
 
 async def test_a_repeated_command_gets_the_same_receipt_also_from_another_instance(

@@ -8,6 +8,8 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sluicegate_kit.producer import Sent
 from sluicegate_kit.progress import Progress
 from sluicegate_kit.records import read_command, read_receipt, receipt_of
@@ -71,6 +73,30 @@ def test_a_receipt_is_the_contracts() -> None:
     assert ours.detail == "?" + "x" * 999
     expired = json.loads(receipt_of(found, "expired", executor="e", at_ms=9, started_at_ms=None, detail=None))
     assert "started_at_ms" not in expired
+
+
+any_text = st.text(st.characters(exclude_categories=[]), max_size=20) | st.just("x" * 3000)
+
+
+@settings(deadline=None)
+@given(entity=any_text, workflow=any_text, detail=st.none() | any_text, at_ms=st.integers(0, 253402300799999))
+def test_whatever_a_command_holds_its_receipt_is_the_contracts(
+    entity: str, workflow: str, detail: str | None, at_ms: int
+) -> None:
+    try:
+        found = read_command(command(entity=entity, workflow=workflow))
+    except ValueError:
+        return
+    value = receipt_of(found, "failed", executor="e", at_ms=at_ms, started_at_ms=at_ms, detail=detail)
+    jsonschema.Draft202012Validator(schema_of("receipt")).validate(json.loads(value))
+    assert msgspec.json.decode(value, type=Receipt).entity == entity
+    assert len(value) < 20_000
+
+
+@given(value=st.binary(max_size=60))
+def test_any_bytes_are_a_command_or_a_value_error(value: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        read_command(value)
 
 
 def test_nothing_open_is_ever_committed_over() -> None:

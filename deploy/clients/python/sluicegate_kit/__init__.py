@@ -5,7 +5,9 @@ from __future__ import annotations
 from sluicegate_kit.clock import now_ms
 from sluicegate_kit.decision import Decision
 from sluicegate_kit.errors import BrokerUnreachable, KitError, Refuse, StoreTrouble
-from sluicegate_kit.executor import Executor, Limits
+from sluicegate_kit.executor import Executor
+from sluicegate_kit.limits import Limits
+from sluicegate_kit.losses import Lost
 from sluicegate_kit.main import produce, run
 from sluicegate_kit.producer import Producer, Sent
 from sluicegate_kit.records import Command, Receipt
@@ -22,6 +24,7 @@ __all__ = [
     "Intent",
     "KitError",
     "Limits",
+    "Lost",
     "New",
     "Producer",
     "Receipt",

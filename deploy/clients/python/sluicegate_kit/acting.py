@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import queue
-import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from sluicegate_kit.errors import Refuse
 from sluicegate_kit.records import Command, Status
+from sluicegate_kit.threads import Threads
 
 Act = Callable[[Command], Any]
 # asked on the thread that will act; a sentence says why it must not
@@ -46,7 +44,7 @@ class Acting:
 
     def __init__(self, act: Act, clock: Callable[[], int], margin_ms: int, halted: Halted) -> None:
         self._act, self._clock, self._margin_ms, self._halted = act, clock, margin_ms, halted
-        self._threads = _Threads()
+        self._threads: Threads[tuple[Ended, Any]] = Threads("sluicegate-act")
         self.is_async = inspect.iscoroutinefunction(act) or inspect.iscoroutinefunction(type(act).__call__)
 
     def begin(self, command: Command) -> Begun:
@@ -101,45 +99,3 @@ def _raised(error: BaseException, started_at_ms: int | None) -> Ended:
     if isinstance(error, Refuse):
         return Ended("refused", str(error) or "refused by the executor")
     return Ended("failed", f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, started_at_ms)
-
-
-class _Threads:
-    """As many threads as there were calls at once. They are daemons: one that hangs does not hold the process back."""
-
-    def __init__(self) -> None:
-        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._idle = 0  # only the loop's thread counts
-        self._count = 0
-
-    async def run(self, call: Callable[[], tuple[Ended, Any]]) -> tuple[Ended, Any]:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[tuple[Ended, Any]] = loop.create_future()
-
-        def work() -> None:
-            result = call()
-            with suppress(RuntimeError):  # the loop is gone: it was given up long ago
-                loop.call_soon_threadsafe(_answer, answer, result)
-
-        if self._idle == 0:
-            self._count += 1
-            threading.Thread(target=self._serve, name=f"sluicegate-act-{self._count}", daemon=True).start()
-        else:
-            self._idle -= 1
-        self._work.put(work)
-        try:
-            return await answer
-        finally:
-            self._idle += 1
-
-    def _serve(self) -> None:
-        while (work := self._work.get()) is not None:
-            work()
-
-    def close(self) -> None:
-        for _ in range(self._count):
-            self._work.put(None)
-
-
-def _answer(future: asyncio.Future[tuple[Ended, Any]], result: tuple[Ended, Any]) -> None:
-    if not future.done():
-        future.set_result(result)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeGuard
 
 from sluicegate_kit.errors import KitError
+from sluicegate_kit.settings import shown
 
 ID_CHARS_MAX = 200
 VALUE_BYTES_MAX = 256 * 1024
@@ -20,6 +21,7 @@ NUMBER_DIGITS_MAX = 300
 TIME_MS_MAX = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 MONEY_MINOR_MAX = 2**53  # beyond it, readers that use doubles would round
 VERSION_MAX = 2**53
+PATH_CHARS_MAX = 100  # of where in the value something is wrong
 SECONDS_MAX = 10**11  # until the year 5138; as milliseconds it is 1973, so whoever sends less means seconds
 BOM = "\ufeff"
 
@@ -54,17 +56,19 @@ class Decision:
 
 def encode(decision: Decision, now_ms: int) -> bytes:
     """The record's value, sent at `now_ms`. Raises KitError that names the decision, the field and the limit."""
+    if not isinstance(decision, Decision):
+        raise KitError(f"a Decision is expected, got {shown(decision)}")
     body = {field.name: getattr(decision, field.name) for field in fields(decision)}
     body = {name: value for name, value in body.items() if value is not None or name == "action"}
     body.setdefault("decided_at_ms", now_ms)
     body["sent_at_ms"] = now_ms
     for problem in _problems(body):
-        raise KitError(f"the decision {str(body.get('id', ''))[:80]!r} cannot be sent: {problem}")
+        raise KitError(f"the decision {shown(decision.id)} cannot be sent: {problem}")
     value = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     if len(value) > VALUE_BYTES_MAX:
         raise KitError(
-            f"the decision {decision.id!r} cannot be sent: it has {len(value)} bytes, at most {VALUE_BYTES_MAX} are "
-            "allowed; refer to large inputs instead of carrying them"
+            f"the decision {shown(decision.id)} cannot be sent: it has {len(value)} bytes, at most {VALUE_BYTES_MAX} "
+            "are allowed; refer to large inputs instead of carrying them"
         )
     return value
 
@@ -83,39 +87,42 @@ def _problems(body: Mapping[str, Any]) -> Iterator[str]:
     yield from _numbers(body)
     currency = body.get("currency")
     if currency is not None and not (isinstance(currency, str) and len(currency) == 3 and currency.isalpha()):
-        yield f"currency: an ISO 4217 code of three letters is expected, got {currency!r}"
+        yield f"currency: an ISO 4217 code of three letters is expected, got {shown(currency)}, for example EUR"
     if "reversible" in body and not isinstance(body["reversible"], bool):
-        yield f"reversible: true or false is expected, got {body['reversible']!r}"
+        yield f"reversible: true or false is expected, got {shown(body['reversible'])}"
     attributes = body.get("attributes")
     if attributes is not None and not isinstance(attributes, dict):
-        yield f"attributes: a dict is expected, got {type(attributes).__name__}"
+        yield f"attributes: a dict is expected, got {shown(attributes)}"
     yield from _json(body)
 
 
 def _numbers(body: Mapping[str, Any]) -> Iterator[str]:
     confidence = body.get("confidence")
     if confidence is not None and not (_is_number(confidence) and 0 <= confidence <= 1):
-        yield f"confidence: a number from 0 to 1 is expected, got {confidence!r}"
+        yield f"confidence: a number from 0 to 1 is expected, got {shown(confidence)}, for example 0.95"
     money = body.get("value_minor")
     if money is not None and not (_is_int(money) and abs(money) <= MONEY_MINOR_MAX):
-        yield f"value_minor: an integer in the currency's minor unit within 2**53 is expected, got {money!r}"
+        yield (
+            "value_minor: an integer in the currency's minor unit within 2**53 is expected, got "
+            f"{shown(money)}, for example 1250"
+        )
     version = body.get("context_version")
     if version is not None and not (_is_int(version) and 0 <= version <= VERSION_MAX):
-        yield f"context_version: an integer from 0 to 2**53 is expected, got {version!r}"
+        yield f"context_version: an integer from 0 to 2**53 is expected, got {shown(version)}, for example 41"
 
 
 def _text(name: str, value: object, chars_max: int | None) -> Iterator[str]:
     if not isinstance(value, str):
-        yield f"{name}: text is expected, got {value!r}"
+        yield f"{name}: text is expected, got {shown(value)}"
     elif chars_max is not None and not 1 <= len(value) <= chars_max:
         yield f"{name}: 1 to {chars_max} characters are expected, got {len(value)}"
 
 
 def _time(name: str, value: object) -> Iterator[str]:
     if not _is_int(value):
-        yield f"{name}: integer epoch milliseconds are expected, got {value!r}"
+        yield f"{name}: integer epoch milliseconds are expected, got {shown(value)}, for example now_ms()"
     elif not 0 <= value <= TIME_MS_MAX:
-        yield f"{name}: outside 0 ... {TIME_MS_MAX}"
+        yield f"{name}: outside 0 ... {TIME_MS_MAX} (the end of the year 9999)"
     elif 0 < value < SECONDS_MAX:
         yield f"{name}: {value} looks like seconds; epoch milliseconds are expected"
 
@@ -132,19 +139,23 @@ def _json(body: Mapping[str, Any]) -> Iterator[str]:
                 for key, inner in value.items():
                     yield from _leaf(f"{path}, a key", key)
                     if not isinstance(key, str):
-                        yield f"{path}: keys are text, got {key!r}"
-                    below.append((f"{path}.{key}", inner))
+                        yield f"{path}: keys are text, got {shown(key)}"
+                    below.append((f"{path}.{_named(key)}"[:PATH_CHARS_MAX], inner))
             elif isinstance(value, list | tuple):
-                below += [(f"{path}[{index}]", inner) for index, inner in enumerate(value)]
+                below += [(f"{path}[{index}]"[:PATH_CHARS_MAX], inner) for index, inner in enumerate(value)]
         depth += any(isinstance(value, dict | list | tuple) for _, value in level)
         count += len(below)
         if count > VALUE_BYTES_MAX:  # each takes a byte at least; also what contains itself ends here
             yield f"it has more than {VALUE_BYTES_MAX} values"
             return
         if depth > DEPTH_MAX:
-            yield f"{level[0][0][:60]}: nested more than {DEPTH_MAX} deep"
+            yield f"{level[0][0]}: nested more than {DEPTH_MAX} deep"
             return
         level = below
+
+
+def _named(key: object) -> str:
+    return key if isinstance(key, str) and key.isprintable() else shown(key)
 
 
 def _leaf(path: str, value: object) -> Iterator[str]:

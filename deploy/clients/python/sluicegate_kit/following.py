@@ -28,6 +28,7 @@ log = logging.getLogger("sluicegate_kit")
 READ_S = 30.0  # for all of the topic at start: some thousand records
 REQUEST_MS = 5_000
 POLL_MS = 200  # a record ends the wait at once
+RECORDS_MAX = 1000  # taken at once: a batch may hold a million
 LOOK_S_MAX = 5.0  # how often the end is asked for
 LOOKS_A_PATIENCE = 4  # three may fail
 RETRY_S = 0.5
@@ -86,7 +87,10 @@ class Following:
         while True:
             error = await self._follow()
             if not self._is_lost:
-                log.warning("%s cannot be read, trying again: %s", self._place.topic, f"{error}" or repr(error))
+                log.warning(
+                    "%s cannot be read, trying again until the broker answers: %s",
+                    *(self._place.topic, f"{error}" or repr(error)),
+                )
             self._is_lost = True
             await self.stop()
             await asyncio.sleep(RETRY_S)
@@ -116,11 +120,7 @@ class Following:
         """Gives the reader back."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            # a task of its own: what is cancelled in there is not this one
-            stopping = asyncio.ensure_future(consumer.stop())
-            await asyncio.wait({stopping}, timeout=REQUEST_MS / 1000)
-            if not stopping.cancel() and not stopping.cancelled():
-                stopping.exception()
+            await broker.within(consumer.stop(), REQUEST_MS / 1000)
 
     async def _connected(self) -> AIOKafkaConsumer:
         def make() -> AIOKafkaConsumer:
@@ -129,7 +129,7 @@ class Following:
                 isolation_level="read_committed",
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
-                **{"request_timeout_ms": REQUEST_MS, **self._options},
+                **{"request_timeout_ms": REQUEST_MS, **broker.options_of(AIOKafkaConsumer, self._options)},
             )
 
         consumer = self._consumer = await broker.start(make, str(self._options["bootstrap_servers"]))
@@ -142,18 +142,26 @@ class Following:
         return int(ends[self._place])
 
     async def _take(self, consumer: AIOKafkaConsumer) -> None:
-        found = await consumer.getmany(self._place, timeout_ms=POLL_MS)
+        found = await consumer.getmany(self._place, timeout_ms=POLL_MS, max_records=RECORDS_MAX)
         # each is taken, whatever the ones before it were
-        ours = []
-        for record in found.get(self._place, ()):
-            if type(record) is Unreadable:
-                place = f"offsets {record.offset} to {record.through} of {self._place.topic}"
-                log.error("%s cannot be read and are passed by; was there a halt among them? %s", place, record.detail)
-            else:
-                ours.append(self.halts.take(record.key, record.value))
-        self.offset = await consumer.position(self._place)
+        ours = [self._takes(record) for record in found.get(self._place, ())]
+        async with asyncio.timeout(2 * REQUEST_MS / 1000):
+            offset = int(await consumer.position(self._place))
+        if offset < self.offset:
+            log.error(
+                "%s was made anew: halts of the former one stay in force until they are resumed", self._place.topic
+            )
+        self.offset = offset
         if ours:
             self.changed.set()
+
+    def _takes(self, record: Any) -> bool:
+        """Whether it is about a halt or a recall, or may be."""
+        if type(record) is not Unreadable:
+            return self.halts.take(record.key, record.value)
+        where = f"{record.topic}/{record.partition}, offsets {record.offset} to {record.through}"
+        self.halts.take_unreadable(f"{where} cannot be read: {record.detail}")
+        return True
 
     async def _keep_taking(self, consumer: AIOKafkaConsumer) -> None:
         while True:

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 import msgspec
 from msgspec import Meta, Struct
 
+from sluicegate_kit.decoding import decoded
 from sluicegate_kit.records import Command
 
 log = logging.getLogger("sluicegate_kit")
@@ -80,8 +81,9 @@ class Scope(NamedTuple):
         )
 
 
-_halt = msgspec.json.Decoder(Halt).decode
-_recall = msgspec.json.Decoder(Recall).decode
+_halts = msgspec.json.Decoder(Halt)
+_recalls = msgspec.json.Decoder(Recall)
+NOBODY = "nobody known"
 NOT_READ = "the halt cannot be read by this version, and so it is taken for one"
 RECALL_NOT_READ = "the recall cannot be read by this version, and so it is taken for one"
 
@@ -108,6 +110,13 @@ class Halts:
             return False
         return True
 
+    def take_unreadable(self, why: str) -> None:
+        """Records that cannot be read may have been halts, of anything: all is halted until a person resumes all."""
+        everything = Scope()
+        self._tell(everything.key, why)
+        self._by_key[everything] = Halt(True, f"{why}; resume everything when it is known what stood there", NOBODY, 0)
+        self._changed()
+
     def over(self, command: Command) -> str | None:
         """A sentence saying who halted or recalled it and why; of several halts the one with the smallest key."""
         if (recall := self._recalled.get(command.command_id)) is not None:
@@ -130,10 +139,10 @@ class Halts:
             if value is None and problem is None:
                 self._tell(name, "it was removed, which a halt never is: what stood before stays in force")
                 return
-            halt = Halt(False, "", "", 0) if value is None else _halt(value)
+            halt = Halt(False, "", "", 0) if value is None else decoded(_halts, value)
             problem = problem if halt.halted else None
-        except (ValueError, RecursionError) as error:
-            halt, problem = Halt(True, NOT_READ, "nobody known", 0), problem or str(error)
+        except ValueError as error:
+            halt, problem = Halt(True, NOT_READ, NOBODY, 0), problem or str(error)
         if problem is None:
             self.troubles.pop(name, None)
         else:
@@ -147,9 +156,9 @@ class Halts:
             self._recalled.pop(command_id, None)
             return
         try:
-            self._recalled[command_id] = _recall(value)
-        except (ValueError, RecursionError) as error:
-            self._recalled[command_id] = Recall(RECALL_NOT_READ, "nobody known", 0)
+            self._recalled[command_id] = decoded(_recalls, value)
+        except ValueError as error:
+            self._recalled[command_id] = Recall(RECALL_NOT_READ, NOBODY, 0)
             self._tell(name, str(error))
 
     def _tell(self, name: str, problem: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -26,13 +26,13 @@ EVERY_MS = 5_000
 SEND_S = 5.0
 LAST_WORD_S = 2.0
 TROUBLES_MAX = 20
-_ERRORS = (KafkaError, OSError, TimeoutError, AssertionError, KitError)
+_ERRORS = (KafkaError, OSError, TimeoutError, AssertionError, ValueError, KitError)
 
 
 class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All records of `policies` before `policies_offset` are followed. Times are milliseconds; `ended`: the last word.
 
-    `troubles`: what there cannot be read, in words.
+    `troubles`: what cannot be read, there or on `commands`, in words.
     """
 
     worker: str
@@ -48,9 +48,15 @@ class Heartbeats:
     """Every few seconds, and at once after each halt, resumption or recall that is followed."""
 
     def __init__(
-        self, options: Mapping[str, Any], prefix: str, worker: str, following: Following, clock: Callable[[], int]
+        self,
+        options: Mapping[str, Any],
+        prefix: str,
+        worker: str,
+        following: Following,
+        lost: Sequence[str],
+        clock: Callable[[], int],
     ) -> None:
-        self._options, self._topic = options, prefix + "workers"
+        self._options, self._topic, self._lost = options, prefix + "workers", lost
         self._worker, self._following, self._clock = worker[:200], following, clock
         self._producer: AIOKafkaProducer | None = None
 
@@ -80,7 +86,8 @@ class Heartbeats:
     async def _send(self, ended: bool = False) -> None:
         if self._producer is None:
             self._producer = await broker.start(
-                lambda: AIOKafkaProducer(**self._options), str(self._options["bootstrap_servers"])
+                lambda: AIOKafkaProducer(**broker.options_of(AIOKafkaProducer, self._options)),
+                str(self._options["bootstrap_servers"]),
             )
         beat = Heartbeat(
             worker=self._worker,
@@ -88,7 +95,7 @@ class Heartbeats:
             at_ms=self._clock(),
             every_ms=EVERY_MS,
             policies_offset=self._following.offset,
-            troubles=list(self._following.halts.troubles.values())[:TROUBLES_MAX],
+            troubles=[*self._following.halts.troubles.values(), *self._lost][:TROUBLES_MAX],
             ended=ended,
         )
         sending = self._producer.send_and_wait(
@@ -99,5 +106,4 @@ class Heartbeats:
     async def _close(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            with contextlib.suppress(*_ERRORS):
-                await asyncio.wait_for(producer.stop(), LAST_WORD_S)
+            await broker.within(producer.stop(), LAST_WORD_S)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-import logging
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
+from sluicegate_kit import quiet
 from sluicegate_kit.acting import Act
-from sluicegate_kit.decision import Decision
 from sluicegate_kit.errors import KitError
 from sluicegate_kit.executor import Executor
-from sluicegate_kit.producer import Producer, Sent
+from sluicegate_kit.feeding import Decide, Feeding
+from sluicegate_kit.producer import Producer
+from sluicegate_kit.stopping import Stop, on_signals
 
 BOOTSTRAP = "127.0.0.1:9092"
 PREFIX = "sluicegate."
-UNDER_WAY_MAX = 1000  # decisions sent and not yet acknowledged
+STOP_WITHIN_S = 20.0  # what a stop of `produce` grants to the acknowledgements; as an executor's `stop_within_ms`
 
 
 def run(act: Act, *, bootstrap: str | None = None, prefix: str | None = None, group: str, **options: Any) -> None:
@@ -31,17 +31,13 @@ def run(act: Act, *, bootstrap: str | None = None, prefix: str | None = None, gr
     _main(_run(act, bootstrap, prefix, group, options))
 
 
-def produce(
-    decide: Callable[[], Iterable[Decision] | AsyncIterator[Decision]],
-    *,
-    bootstrap: str | None = None,
-    prefix: str | None = None,
-    **options: Any,
-) -> int:
+def produce(decide: Decide, *, bootstrap: str | None = None, prefix: str | None = None, **options: Any) -> int:
     """Sends every decision that the function yields; returns how many, all of them acknowledged.
 
-    `bootstrap` and `prefix` as for `run`, `options` as for Producer. Ends the process with a line on stderr: 2 for a
-    decision that cannot be sent (those before it are sent), 3 no broker.
+    At SIGTERM or Ctrl-C it takes no more of them, waits at most 20 s for the acknowledgements of what is under way, and
+    returns; a second one ends that wait. `bootstrap` and `prefix` as for `run`, `options` as for Producer. Ends the
+    process with a line on stderr: 2 for a decision that cannot be sent (those before it are sent), 3 no broker, or
+    decisions that were not acknowledged.
     """
     count = _main(_produce(decide, bootstrap, prefix, options))
     assert isinstance(count, int)
@@ -49,13 +45,19 @@ def produce(
 
 
 def _main(work: Any) -> Any:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    quiet.set_up()
     try:
         return asyncio.run(work)
     except KitError as error:
-        sys.stderr.write(f"sluicegate-kit: {error}\n")
+        _say(f"sluicegate-kit: {error}")
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:  # before the signals were listened to, or after
+        sys.exit(128 + signal.SIGINT)
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # a stderr that is closed, or none
+        sys.stderr.write(line + "\n")
 
 
 def _where(bootstrap: str | None, prefix: str | None) -> tuple[str, str]:
@@ -76,42 +78,29 @@ async def _run(act: Act, bootstrap: str | None, prefix: str | None, group: str, 
         stops += 1
         executor.stop(now=stops > 1)
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    await executor.run()
+    with on_signals(stop):
+        await executor.run()
 
 
-async def _produce(
-    decide: Callable[[], Iterable[Decision] | AsyncIterator[Decision]],
-    bootstrap: str | None,
-    prefix: str | None,
-    options: dict[str, Any],
-) -> int:
+async def _produce(decide: Decide, bootstrap: str | None, prefix: str | None, options: dict[str, Any]) -> int:
     bootstrap, prefix = _where(bootstrap, prefix)
-    async with Producer(bootstrap, prefix=prefix, **options) as producer:
-        under_way: set[asyncio.Task[Sent]] = set()
-        count = 0
+    try:
+        producer = Producer(bootstrap, prefix=prefix, **options)
+    except TypeError as error:
+        raise KitError(f"the options are refused: {error}") from error
+    stop = Stop(STOP_WITHIN_S)
+    with on_signals(stop):
+        starting = asyncio.create_task(producer.__aenter__())
+        waits: list[asyncio.Future[Any]] = [starting, stop.asked]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait({starting}, timeout=STOP_WITHIN_S)
+            return 0
+        starting.result()
+        feeding = Feeding(producer, stop)
         try:
-            async for decision in _each(decide):
-                under_way.add(await producer.post(decision))
-                if len(under_way) >= UNDER_WAY_MAX:
-                    done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                    count += len([await one for one in done])
+            await feeding.run(decide)
         finally:
-            count += len(await asyncio.gather(*under_way))
-    return count
-
-
-async def _each(decide: Callable[[], Iterable[Decision] | AsyncIterator[Decision]]) -> AsyncIterator[Decision]:
-    decisions = decide()
-    if inspect.isasyncgen(decisions) or isinstance(decisions, AsyncIterator):
-        async for decision in decisions:
-            yield decision
-        return
-    # a plain generator may wait for its next decision: in a thread it does not hold back what is being sent
-    iterator = iter(decisions)
-    end = object()
-    while (one := await asyncio.to_thread(next, iterator, end)) is not end:
-        assert isinstance(one, Decision)
-        yield one
+            await producer.close(0)  # whatever could arrive has arrived
+    return feeding.sent

@@ -8,11 +8,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from sluicegate_kit.decoding import decoded
+
 TIME_MS_MAX = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 DETAIL_CHARS_MAX = 1000  # a sentence for a person, not a log
 # ids are `c-` and hex; anything a database column or a log line cannot hold is not acted on
 _COMMAND_ID = re.compile(r"[!-~]{1,200}")
 
+Id = Annotated[str, Meta(min_length=1, max_length=200)]
 TimeMs = Annotated[int, Meta(ge=0, le=TIME_MS_MAX)]
 Status = Literal["executed", "refused", "expired", "failed", "unknown"]
 
@@ -24,8 +27,8 @@ class Command(Struct, frozen=True, kw_only=True):
     """
 
     command_id: str
-    workflow: str
-    entity: str
+    workflow: Id
+    entity: Id
     action_json: Raw = msgspec.field(name="action")
     gated_at_ms: TimeMs
     deadline_ms: TimeMs
@@ -65,25 +68,23 @@ class Receipt(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 _commands = msgspec.json.Decoder(Command)
 _receipts = msgspec.json.Decoder(Receipt)
+_anything = msgspec.json.Decoder(Any)
 
 
 def read_command(value: bytes | None) -> Command:
     """The command in a record's value. Raises ValueError with the reason why it is none."""
     if not value:
         raise ValueError("the value is empty")
-    try:
-        command = _commands.decode(value)
-        msgspec.json.decode(command.action_json)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    command = decoded(_commands, value)
+    decoded(_anything, bytes(command.action_json))
     if not _COMMAND_ID.fullmatch(command.command_id):
         raise ValueError("command_id: 1 to 200 printable characters without spaces are expected")
     return command
 
 
 def read_receipt(value: bytes) -> Receipt:
-    """The receipt in a record's value. Raises msgspec.ValidationError or DecodeError where it is none."""
-    return _receipts.decode(value)
+    """The receipt in a record's value. Raises ValueError where it is none."""
+    return decoded(_receipts, value)
 
 
 def receipt_of(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sluicegate_kit.errors import KitError
+from sluicegate_kit.settings import shown
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,14 @@ def open_store(url: str) -> Store:
     from sluicegate_kit.sql import SqlStore
 
     if "://" not in url:
-        raise KitError(f"the store {url!r} is no URL: write sqlite:///acted.db, or postgresql+psycopg://host/name")
+        raise KitError(f"the store {shown(url)} is no URL: write sqlite:///acted.db, or postgresql+psycopg://host/name")
     scheme, _, rest = url.partition("://")
     if scheme.startswith("sqlite") and rest.lstrip("/").partition("?")[0] in ("", ":memory:"):
-        raise KitError(f"the store {url!r} is in memory and would forget what was acted on: name a file")
+        raise KitError(f"the store {shown(url)} is in memory and would forget what was acted on: name a file")
     if scheme == "sqlite" and "?" in rest:
-        raise KitError(f"the store {url!r} has options: sqlite:/// takes a path alone, sqlite+pysqlite:/// takes both")
+        raise KitError(
+            f"the store {shown(url)} has options: sqlite:/// takes a path alone, sqlite+pysqlite:/// takes both"
+        )
     if scheme == "sqlite":
         from sluicegate_kit.sqlite import SqliteDatabase
 
@@ -102,5 +105,5 @@ def open_store(url: str) -> Store:
     try:
         from sluicegate_kit.alchemy import AlchemyDatabase
     except ImportError as error:
-        raise KitError(f"a store of the kind {scheme!r} needs SQLAlchemy: install sluicegate-kit[sql]") from error
+        raise KitError(f"a store of the kind {shown(scheme)} needs SQLAlchemy: install sluicegate-kit[sql]") from error
     return SqlStore(AlchemyDatabase(url))

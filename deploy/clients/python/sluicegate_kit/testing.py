@@ -31,6 +31,7 @@ import pytest
 
 from sluicegate_kit.errors import KitError
 from sluicegate_kit.records import Receipt
+from sluicegate_kit.settings import shown
 from sluicegate_kit.trying import act_on
 
 COMMAND_VARIABLE = "SLUICEGATE_COMMAND"
@@ -93,7 +94,7 @@ class Trial:
             done = subprocess.run(
                 command, input=b"\n".join(lines), capture_output=True, cwd=self._folder, timeout=TRY_S, check=False
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except (OSError, ValueError, subprocess.TimeoutExpired) as error:
             raise KitError(f"{shlex.join(command)} did not run: {error}") from error
         if done.returncode != 0:
             raise KitError(done.stderr.decode(errors="replace").strip() or f"{shlex.join(command)} failed")
@@ -116,8 +117,11 @@ def sluicegate_act() -> Callable[..., Receipt]:
 
 
 def _command() -> list[str]:
-    if named := os.environ.get(COMMAND_VARIABLE):
-        program, *arguments = shlex.split(named, posix=os.name == "posix")
+    if named := os.environ.get(COMMAND_VARIABLE, "").strip():
+        try:
+            program, *arguments = shlex.split(named, posix=os.name == "posix")
+        except ValueError as error:
+            raise KitError(f"{COMMAND_VARIABLE} is {shown(named)}: a command is expected ({error})") from error
         return [os.path.expanduser(program), *arguments]
     if found := shutil.which("sluicegate"):
         return [found]
@@ -129,8 +133,11 @@ def _command() -> list[str]:
 
 def _line(number: int, decision: Any) -> bytes:
     if isinstance(decision, str):
-        decision = decision.encode()
-    line: bytes = decision if isinstance(decision, bytes) else msgspec.json.encode(decision)
+        decision = decision.encode(errors="surrogatepass")
+    try:
+        line: bytes = decision if isinstance(decision, bytes) else msgspec.json.encode(decision)
+    except Exception as error:
+        raise KitError(f"decision {number} cannot be a line of JSON: {error}") from error
     if b"\n" in line or not line.strip():
         raise KitError(f"decision {number} is not one line: {line[:80]!r}")
     return line

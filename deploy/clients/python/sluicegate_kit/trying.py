@@ -45,13 +45,13 @@ def act_on(
     try:
         fields = {**_DEFAULTS, "deadline_ms": at_ms + 60_000, **command}
         known = read_command(msgspec.json.encode(fields))
-    except (ValueError, TypeError) as error:
-        raise KitError(f"this is no command: {error}") from error
+    except Exception as error:  # also for what cannot be JSON at all
+        raise KitError(f"this is no command: {error}"[:300]) from error
     follows = Halts()
     for scope in halts:
         try:
             key = Scope(**scope).key
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise KitError(f"a halt is about {', '.join(Scope._fields)}, got {dict(scope)}") from error
         follows.take(key.encode(), msgspec.json.encode(Halt(True, "it is tried", "a test", at_ms)))
     if recalled is not None:
