@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -147,6 +148,23 @@ def test_an_address_that_is_none_is_one_line(bootstrap: str, says: str) -> None:
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()
     assert says in line
+
+
+@pytest.mark.parametrize("program", ["produce(lambda: [])", "run(print, group='g', store='sqlite:///acted.db')"])
+def test_a_signal_ends_the_wait_for_a_broker(tmp_path: Path, program: str) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()  # takes connections, and says nothing
+        where = f"127.0.0.1:{silent.getsockname()[1]}"
+        environment = {"SLUICEGATE_BOOTSTRAP": where, "PYTHONPATH": str(KIT)}
+        text = f"import os; os.chdir({str(tmp_path)!r})\nfrom sluicegate_kit import *\n{program}"
+        with Child([sys.executable, "-c", text], tmp_path / "child.log", environment) as child:
+            silent.settimeout(30)
+            connection, _ = silent.accept()
+            child.process.send_signal(signal.SIGINT)
+            assert child.process.wait(10) == 0, child.log
+            connection.close()
+    assert "Traceback" not in child.log
 
 
 def test_closed_streams_change_no_exit_code(tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -12,16 +15,26 @@ from sluicegate_kit import BrokerUnreachable, Command, Executor, Producer
 
 from streams.runtime import topics
 from streams.runtime.broker import Broker, BrokerConfig
-from tests.clients.test_on_kafka import Running, command
+from tests.clients.test_on_kafka import KIT, Running, command
 from tests.clients.test_replaced import first_seen
 from tests.conftest import QUICK_GROUPS
-from tests.kafka.harness import decision, read
+from tests.kafka.harness import Child, decision, read
 
 pytestmark = pytest.mark.faults
 
 PREFIX, PARTITIONS, ENTITIES = "t.", 4, 6
 PATIENCE_MS = 700  # of aiokafka, for a batch without a leader; its default is 40 s
 AWAY_S = 3.0
+PRODUCE = """
+import time
+from sluicegate_kit import Decision, now_ms, produce
+def decide():
+    for n in range(10**9):
+        yield Decision(id=f"d-{n}", workflow="w", entity=f"e-{n % 6}", action={}, observed_at_ms=now_ms())
+        time.sleep(0.02)
+print("sent", produce(decide, kafka={"request_timeout_ms": 1500}))
+"""
+LINES_MAX = 30  # an executor's, of which aiokafka's hundred a second are a few kinds in ten seconds
 
 
 async def test_after_an_outage_every_decision_and_every_receipt_is_there_and_in_order(
@@ -96,3 +109,35 @@ async def test_a_decision_waits_no_longer_than_its_time_and_the_producer_works_o
             except BrokerUnreachable:
                 assert time.monotonic() < until
         await producer.__aexit__(None, None, None)
+
+
+def test_whole_programs_wait_for_the_broker_and_say_so_in_a_few_lines(tmp_path: Path) -> None:
+    data = tmp_path / "kafka"
+    with Broker(BrokerConfig(data=data, properties=QUICK_GROUPS)) as broker:
+        bootstrap, port = broker.bootstrap, int(broker.bootstrap.rpartition(":")[2])
+        asyncio.run(topics.apply(bootstrap, PREFIX, PARTITIONS))
+        environment = {"SLUICEGATE_BOOTSTRAP": bootstrap, "SLUICEGATE_PREFIX": PREFIX}
+        environment["PYTHONPATH"] = f"{KIT}{os.pathsep}{KIT.parents[2]}"
+        acting = [sys.executable, "-m", "tests.faults.executing"]
+        acting += [PREFIX, f"sqlite:///{tmp_path}/acted.db", str(tmp_path / "acted.txt")]
+        producer = Child([sys.executable, "-c", PRODUCE], tmp_path / "produce.log", environment)
+        executor = Child(acting, tmp_path / "executor.log", environment)
+        with producer, executor:
+            asyncio.run(executor.said("acting as"))
+            asyncio.run(read(bootstrap, [PREFIX + "decisions"], 20))
+            broker.kill()
+            before = len(executor.log.splitlines())
+            asyncio.run(producer.said("has acknowledged nothing for"))
+            asyncio.run(executor.said("cannot be read, trying again until the broker answers"))
+            with Broker(BrokerConfig(data=data, port=port, properties=QUICK_GROUPS)):
+                asyncio.run(producer.said("takes records again"))
+                asyncio.run(executor.said("is read again"))
+                assert len(executor.log.splitlines()) - before < LINES_MAX, executor.log
+                producer.process.send_signal(signal.SIGINT)
+                assert asyncio.run(producer.ended()) == 0, producer.log
+                assert asyncio.run(executor.stop()) == 0, executor.log
+                (count,) = [int(line[5:]) for line in producer.log.splitlines() if line.startswith("sent ")]
+                found = asyncio.run(read(bootstrap, [PREFIX + "decisions"], count))
+    ids = first_seen([one.json()["id"] for one in found])
+    assert len(ids) == count
+    assert set(ids) == {f"d-{n}" for n in range(count)}

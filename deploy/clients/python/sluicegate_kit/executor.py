@@ -104,6 +104,11 @@ class Executor:
         # receipts by status; `poison` and `skipped` commands; offsets that were `lost`
         self.counts: Counter[str] = Counter()
 
+    @property
+    def is_acting(self) -> bool:
+        """Whether it has got as far as to act; before, it waits for the store and the broker."""
+        return self._handling is not None
+
     def stop(self, now: bool = False) -> None:
         """Ends `run` in order: nothing new is started, what runs has `stop_within_ms`; or no time, if `now`."""
         if now and self._handling is not None:

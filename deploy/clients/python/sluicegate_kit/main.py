@@ -73,13 +73,19 @@ async def _run(act: Act, bootstrap: str | None, prefix: str | None, group: str, 
         raise KitError(f"the options are refused: {error}") from error
     stops = 0
 
+    running = asyncio.create_task(executor.run())
+
     def stop() -> None:
         nonlocal stops
         stops += 1
         executor.stop(now=stops > 1)
+        if not executor.is_acting:
+            running.cancel()  # it still waits for a broker or a store
 
     with on_signals(stop):
-        await executor.run()
+        await asyncio.wait({running})
+    if not running.cancelled():
+        running.result()
 
 
 async def _produce(decide: Decide, bootstrap: str | None, prefix: str | None, options: dict[str, Any]) -> int:
