@@ -39,6 +39,7 @@ What the rows say:
   of the budget        age by budget; 100 % and more was too late
   lag                  how long the next decision that the gate will read has waited, by the broker's time
   expired              receipts that say `expired`, against the commands of the window
+  no receipt           commands past their deadline that nobody has answered: is an executor running?
 
 Percentiles are told to within 3 %, never less than they were. Without a terminal a snapshot is printed every 10 s."""
 )

@@ -29,6 +29,7 @@ class Slot:
 
     counts: Counter[str] = field(default_factory=Counter)
     spreads: dict[str, Counter[int]] = field(default_factory=dict)
+    deadlines: Counter[int] = field(default_factory=Counter)  # of its commands, as numbers of slots
 
     def note(self, series: str, number: int) -> None:
         """Adds one number to a distribution."""
@@ -37,6 +38,7 @@ class Slot:
     def add(self, other: Slot) -> None:
         """Adds all of another slot."""
         self.counts.update(other.counts)
+        self.deadlines.update(other.deadlines)
         for series, counts in other.spreads.items():
             self.spreads.setdefault(series, Counter()).update(counts)
 
@@ -48,6 +50,12 @@ class Told:
     workflow: str
     counts: Counter[str]
     quantiles: dict[str, list[int]]
+    due: int = 0  # commands past their deadline
+
+    @property
+    def unanswered(self) -> int:
+        """At least so many of those that are due have no receipt: a receipt may be for one that is not due yet."""
+        return max(0, self.due - self.counts["receipts"])
 
     @property
     def stale_share(self) -> float | None:
@@ -83,6 +91,8 @@ class Recent:
             _receipt(slot, body)
         else:
             _output(slot, kind, body)
+            if kind == "commands" and isinstance(deadline_ms := body.get("deadline_ms"), int):
+                slot.deadlines[deadline_ms // self._slot_ms] += 1
 
     def told(self, now_ms: int) -> list[Told]:
         """What the window holds, by workflow; forgets what is older."""
@@ -96,7 +106,9 @@ class Recent:
             if whole.counts:
                 measured = {name: quantiles(whole.spreads.get(name, Counter()), PERCENTS) for name in SERIES}
                 known = {name: values for name, values in measured.items() if values is not None}
-                found.append(Told(workflow, whole.counts, known))
+                past = now_ms // self._slot_ms
+                due = sum(count for number, count in whole.deadlines.items() if number < past)
+                found.append(Told(workflow, whole.counts, known, due))
         self._slots = {workflow: slots for workflow, slots in self._slots.items() if slots}
         return found
 

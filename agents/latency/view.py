@@ -40,6 +40,7 @@ def _workflow(one: Told) -> dict[str, Any]:
     shares = one.quantiles.get(SHARE)
     return {
         **{kind: one.counts[kind] for kind in (*OUTPUTS, "receipts", "expired")},
+        "unanswered": one.unanswered,
         "stale_share": one.stale_share,
         "expired_share": one.expired_share,
         "latency_ms": {
@@ -91,10 +92,19 @@ def _stages(one: Told) -> Table:
     return table
 
 
-def _ends(one: Told) -> Text:
+def _ends(one: Told) -> RenderableType:
+    lines = [Text("  " + ", ".join(_shares(one)), no_wrap=True, overflow="ellipsis")]
+    if one.unanswered:
+        least = "at least " if one.counts["receipts"] else ""
+        told = f"  no receipt for {least}{one.unanswered:,} of {one.due:,} commands past their deadline"
+        lines.append(Text(told, "red", no_wrap=True, overflow="ellipsis"))
+    return Group(*lines)
+
+
+def _shares(one: Told) -> list[str]:
     said = []
     if one.stale_share is not None:
         said.append(f"stale {one.stale_share:.1%}")
-    if one.expired_share is not None:
+    if one.expired_share is not None and (one.counts["receipts"] or not one.unanswered):
         said.append(f"expired before execution {one.expired_share:.1%} of {one.counts['commands']:,} commands")
-    return Text("  " + ", ".join(said), no_wrap=True, overflow="ellipsis")
+    return said

@@ -94,6 +94,22 @@ def test_expired_receipts_are_held_against_the_commands() -> None:
     assert only(seen(("receipts", receipt("expired", None)))).expired_share is None
 
 
+def test_commands_past_their_deadline_that_nobody_answered_are_not_said_to_be_in_time() -> None:
+    """Where nobody executes there are no receipts either, so none of them says `expired`."""
+    commands = [("commands", command())] * 20
+    answered = [("receipts", receipt())] * 15
+    later_ms = NOW_MS + 60_000
+    assert only(seen(*commands), NOW_MS).unanswered == 0, "they may still be acted on"
+    silent = Snapshot(later_ms, 300_000, "t.gate", seen(*commands).told(later_ms), Lag(0, 0), True)
+    assert "no receipt for 20 of 20 commands past their deadline" in printed(silent)
+    assert "expired before execution" not in printed(silent), "nobody knows"
+    assert as_document(silent)["workflows"]["billing"]["unanswered"] == 20
+    partly = Snapshot(later_ms, 300_000, "t.gate", seen(*commands, *answered).told(later_ms), Lag(0, 0), True)
+    assert "no receipt for at least 5 of 20 commands past their deadline" in printed(partly).replace("\n", " ")
+    assert max(map(len, printed(partly).splitlines())) <= 80
+    assert only(seen(*commands[:15], *answered), later_ms).unanswered == 0
+
+
 def test_what_is_older_than_the_window_is_forgotten() -> None:
     recent = seen(("commands", command()), at_ms=NOW_MS)
     assert only(recent, NOW_MS + 299_000).counts["commands"] == 1
