@@ -118,4 +118,5 @@ def role(group: str, in_force: InForce, partitions: int, headers: HeaderSettings
         ("workers",),
         lambda number: ExposureStage(number, in_force, partitions, headers),
         released=in_force.drop,
+        loses_quietly=True,  # heartbeats are kept for a day; demands and leases carry totals and come again
     )

@@ -5,51 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from dataclasses import dataclass
 
 from schemas.heartbeat import Heartbeat
 from streams.errors import BrokerUnreachable
-from streams.foreign import Reader, Unreadable
 from streams.governing import Write
 from streams.rulebook import Edition
 from streams.runtime.clock import clock_ms
-from streams.runtime.lookup import reader
+from streams.runtime.living import ERRORS, Listening
 from streams.runtime.policies_topic import Written, change
 from streams.runtime.settings import Kafka
-from streams.runtime.tasks import closed
 
 CONNECT_S = 8.0
-LOOK_BACK_MS = 60_000  # further back nobody lives who beats every few seconds
-SILENT_TIMES = 3  # so many beats missed, and it does not live any more
-SKEW_MS = 2_000  # of our clock against the broker's
-_beat = Reader(Heartbeat)
-_ERRORS = (KafkaError, OSError, TimeoutError, AssertionError)
-
-
-@dataclass(slots=True)
-class Workers:
-    """Who lives, by what they say of themselves: the last heartbeat of each and the broker's time of it."""
-
-    beats: dict[str, tuple[Heartbeat, int]] = field(default_factory=dict)
-
-    def take(self, value: bytes | None, at_ms: int) -> None:
-        """One record of the topic; what is no heartbeat says nothing."""
-        beat = _beat(value)
-        if isinstance(beat, Unreadable):
-            return
-        self.beats[beat.worker] = (beat, at_ms)
-
-    def living(self, now_ms: int) -> list[Heartbeat]:
-        """Those that have spoken lately and not said that they end, by name."""
-        found = [
-            beat
-            for beat, at_ms in self.beats.values()
-            if not beat.ended and now_ms - at_ms < SILENT_TIMES * beat.every_ms + SKEW_MS
-        ]
-        return sorted(found, key=lambda beat: beat.worker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,50 +35,32 @@ class Acknowledged:
         return ", ".join(f"{count} {role}" for role, count in sorted(roles.items())) or "nobody"
 
 
-class Waiting:
+class Waiting(Listening):
     """Reads heartbeats from before a change on, so that its acknowledgements are heard as they come.
-
-    Heartbeats are in no transaction; those of others on the topic are not waited for.
 
     async with Waiting(kafka) as waiting: ... change ...; await waiting.until(behind, timeout_s)
     """
 
     def __init__(self, kafka: Kafka) -> None:
+        super().__init__(kafka)
         self._kafka = kafka
-        self._partition = TopicPartition(kafka.topic("workers"), 0)
-        self._consumer: AIOKafkaConsumer = reader(kafka, "earliest", "read_uncommitted")
         self._opened_s = 0.0
-        self.workers = Workers()
 
     async def __aenter__(self) -> Waiting:
         try:
-            await asyncio.wait_for(self._start(), CONNECT_S)
-        except _ERRORS as error:
+            await asyncio.wait_for(self.start(), CONNECT_S)
+        except ERRORS as error:
             await self.__aexit__()
             raise BrokerUnreachable(
-                f"no Kafka answers for {self._partition.topic} at {self._kafka.bootstrap} ({type(error).__name__}): "
-                "start one with `sluicegate broker`, or say where yours is with --bootstrap or SLUICEGATE_BOOTSTRAP"
+                f"no Kafka answers for {self.partition.topic} at {self._kafka.bootstrap} "
+                f"({type(error).__name__}): start one with `sluicegate broker`, or say where yours is with --bootstrap "
+                "or SLUICEGATE_BOOTSTRAP"
             ) from error
         self._opened_s = time.monotonic()
         return self
 
-    async def _start(self) -> None:
-        await self._consumer.start()
-        await self._consumer._client._wait_on_metadata(self._partition.topic)
-        self._consumer.assign([self._partition])
-        since = (await self._consumer.offsets_for_times({self._partition: clock_ms() - LOOK_BACK_MS}))[self._partition]
-        end = (await self._consumer.end_offsets([self._partition]))[self._partition]
-        self._consumer.seek(self._partition, end if since is None else since.offset)
-        while await self._consumer.position(self._partition) < end:
-            await self.read(100)
-
     async def __aexit__(self, *ignored: object) -> None:
-        await closed(self._consumer.stop(), 2.0)
-
-    async def read(self, timeout_ms: int) -> None:
-        """Takes what comes within the time."""
-        for record in (await self._consumer.getmany(self._partition, timeout_ms=timeout_ms)).get(self._partition, []):
-            self.workers.take(record.value, record.timestamp)
+        await self.stop()
 
     async def until(self, behind: int, timeout_s: float) -> Acknowledged:
         """Returns when all who live have everything before offset `behind` of `policies` in force, or after the time.
@@ -128,7 +77,7 @@ class Waiting:
                 return Acknowledged(having, lacking, time.monotonic() - self._opened_s)
             try:
                 await self.read(min(100, int((timeout_s - waited_s) * 1000) + 1))
-            except _ERRORS as error:
+            except ERRORS as error:
                 raise BrokerUnreachable(f"the Kafka at {self._kafka.bootstrap} does not answer any more") from error
 
 

@@ -14,10 +14,11 @@ import threading
 from pathlib import Path
 
 from agents.roles import ROLES, Given
-from streams.errors import BrokerUnreachable, SluicegateError
+from streams.errors import BrokerUnreachable, ConfigurationError, SluicegateError
 from streams.headers import HeaderSettings
 from streams.runtime import logs, topics
 from streams.runtime.in_force import InForce
+from streams.runtime.living import other_group
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
 from streams.runtime.process import work
@@ -44,6 +45,7 @@ async def _run(given: argparse.Namespace) -> None:
     found = await topics.require(kafka.bootstrap, kafka.prefix)
     for warning in found.warnings:
         logs.warn(warning)
+    await _alone(kafka, given.role, given.group)
     meter = Meter(Board.given())
     headers = HeaderSettings(given.group, not given.no_cloudevents)
     limits = (given.window_ids, given.capacity)
@@ -56,6 +58,16 @@ async def _run(given: argparse.Namespace) -> None:
         await work(Worker(kafka, made.role, found.partitions), meter, made.in_force, made.beside)
     finally:
         await made.close()
+
+
+async def _alone(kafka: Kafka, role: str, group: str) -> None:
+    """Refuses to work beside another group, before it would fence that one."""
+    try:
+        told = await other_group(kafka, role, group)
+    except Failed as error:
+        raise BrokerUnreachable(str(error)) from error
+    if told is not None:
+        raise ConfigurationError(told)
 
 
 async def _started(in_force: InForce) -> None:

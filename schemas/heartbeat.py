@@ -17,6 +17,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `policies`: the version in force by workflow. `troubles`: what could not be read and is not in force, in words.
     `every_ms`: how often it says so; one that was silent for three times as long is not alive. `ended`: its last word.
+    `group`: the consumer group that it works in, where it is a worker.
     """
 
     worker: Id
@@ -27,3 +28,4 @@ class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     policies: dict[str, int] = {}
     troubles: list[str] = []
     ended: bool = False
+    group: str | None = None

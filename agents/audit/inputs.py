@@ -1,6 +1,6 @@
 """What the audit remembers of every input: digests and marks in one small packed value, never the bytes.
 
-About 250 bytes an input, so that a million of them are judged in a few hundred megabytes.
+About 260 bytes an input, so that a million of them are judged in a few hundred megabytes.
 """
 
 from __future__ import annotations
@@ -114,6 +114,7 @@ class Partition:
     def __init__(self) -> None:
         self.log_start = 0
         self.offsets = array("q")
+        self.appended_ms = array("q")
         self.packed: list[bytes] = []
         self.answered = bytearray()
         self.cuts: dict[int, dict[int, bytes]] = {}
@@ -157,6 +158,7 @@ class Inputs:
                 length: hashlib.sha256(value[:length]).digest() for length in CUT_LENGTHS
             }
         partition.offsets.append(record.offset)
+        partition.appended_ms.append(record.timestamp if record.timestamp_type == LOG_APPEND_TIME else 0)
         partition.packed.append(_pack(record, value, record.topic == self.lineage_topic))
         partition.answered.append(0)
 

@@ -11,6 +11,7 @@ from typing import Any
 from agents.audit.content import VERBATIM, difference
 from agents.audit.inputs import LOG_APPEND_TIME, Inputs, Partition, Place, Record, is_int
 from agents.audit.lineage import Lineage
+from agents.audit.lost import Lost
 from agents.audit.report import Example, Result
 from agents.audit.reviewed import Reviewed
 from agents.audit.scan import document
@@ -33,13 +34,20 @@ _PARTITIONS_MAX = 2**31
 class Judge:
     """Takes every output once. `committed`: the group's offsets by input partition, None where no group was named."""
 
-    def __init__(self, inputs: Inputs, lineage: Lineage, committed: dict[Place, int] | None = None) -> None:
+    def __init__(
+        self,
+        inputs: Inputs,
+        lineage: Lineage,
+        committed: dict[Place, int] | None = None,
+        decisions: str = "",
+    ) -> None:
         self._inputs = inputs
         self._lineage = lineage
         self._committed = committed
         self._result = lineage.result
         self._result.inputs = inputs.count()
         self._reviewed = Reviewed(self._result)
+        self.lost = Lost(self._result, decisions)
         self._samples: list[tuple[Place, int, Example]] = []
         self._last_source: dict[tuple[Place, str, int], dict[bytes | None, int]] = {}
         self._home: dict[bytes, int] = {}
@@ -72,6 +80,8 @@ class Judge:
         else:
             self._lineage.step(role, record, found, identifier)
         self._reviewed.take(role, record, fields, identifier)
+        if role == "exceptions":
+            self.lost.tells(fields, identifier)
         if kind in LATER_STEPS:
             self._result.followups += 1
             if kind == "audit_sample":
@@ -89,6 +99,7 @@ class Judge:
         if through is not None:
             self._range(record, role, fields, partition, (place, offset, through), identifier)
             return
+        self.lost.answers(place, offset)
         index = partition.index(offset)
         if index is None and offset >= partition.log_start:
             told = f"its source {place[0]}/{place[1]}/{offset} is not an input"
@@ -98,7 +109,7 @@ class Judge:
         if index is not None:
             wrong = difference(role, record, found, partition, index, place)
             if wrong:
-                self._find("altered", record, identifier, wrong)
+                self._find("altered", record, identifier, wrong + _made_again(record, partition, index))
             if partition.answered[index]:
                 told = f"{place[0]}/{place[1]}/{offset} has been answered already"
                 self._find("duplicates", record, identifier, told)
@@ -121,6 +132,7 @@ class Judge:
             told = f"its source {fields.get('source')!r} is a range, and it is no exception that may have one"
             self._find("altered", record, identifier, told)
             return
+        self.lost.answers(place, through)
         for index in partition.within(offset, through):
             if partition.answered[index]:
                 told = f"{place[0]}/{place[1]}/{partition.offsets[index]} has been answered already"
@@ -234,6 +246,14 @@ class Judge:
 
 def _example(record: Record, identifier: str | None, wrong: str) -> Example:
     return Example(record.topic, record.partition, record.offset, identifier, wrong)
+
+
+def _made_again(record: Record, partition: Partition, index: int) -> str:
+    """Says so where an input that an answer does not fit came after it: what was answered is gone with its topic."""
+    at_ms = partition.appended_ms[index]
+    if record.timestamp_type != LOG_APPEND_TIME or at_ms <= record.timestamp:
+        return ""
+    return f"; the input came {at_ms - record.timestamp} ms after the answer: its topic was made again"
 
 
 def _source(value: object) -> tuple[Place, int] | None:

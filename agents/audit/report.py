@@ -13,6 +13,9 @@ from rich.text import Text
 EXAMPLES_MAX = 5
 """Examples kept of each finding: enough to start looking, and bounded when everything is wrong."""
 
+LOST_MAX = 1_000
+"""Ranges of lost inputs that are named: each is one time that somebody was away or too slow."""
+
 TEXT_MAX = 300
 """Characters of an example's text, so that an id of a megabyte does not fill the report."""
 
@@ -30,6 +33,7 @@ BROKEN = (
     "answered_twice",
     "misfits",
     "ended_twice",
+    "lost",
 )
 """The findings that break a promise; `ok` means that none of them was found."""
 
@@ -48,6 +52,7 @@ ABOUT = {
     "answered_twice": "further answers to a request already answered",
     "misfits": "answers that do not fit their request",
     "ended_twice": "further endings of a review, or of a root that was asked about again",
+    "lost": "offsets removed before they were read, at most so many records",
     "id_reused": "a root commanded in two partitions or after its deadline",
     "appended_late": "commands the broker stored at or past their deadline",
 }
@@ -91,17 +96,27 @@ class Result:
     findings: Counter[str] = field(default_factory=Counter)
     reasons: dict[str, Counter[str]] = field(default_factory=dict)
     examples: dict[str, list[Example]] = field(default_factory=dict)
+    lost_ranges: list[dict[str, str | int]] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
         return not any(self.findings[name] for name in BROKEN)
 
-    def find(self, finding: str, example: Example) -> None:
-        self.findings[finding] += 1
+    def find(self, finding: str, example: Example, count: int = 1) -> None:
+        self.findings[finding] += count
         kept = self.examples.setdefault(finding, [])
         if len(kept) < EXAMPLES_MAX:
             identifier = None if example.id is None else printable(example.id)
             kept.append(replace(example, id=identifier, wrong=printable(example.wrong)))
+
+    def lose(self, topic: str, partition: int, offset: int, through: int, told: str | None) -> None:
+        """A range of inputs that the broker removed before they were read. `told`: the exception that says so."""
+        named = f"{topic}/{partition}: {offset} to {through}"
+        wrong = f"{named} were removed before they were read" + ("" if told else ", and nothing answers them")
+        self.find("lost", Example(topic, partition, offset, told, wrong), through + 1 - offset)
+        if len(self.lost_ranges) < LOST_MAX:
+            at: dict[str, str | int] = {"topic": topic, "partition": partition, "offset": offset, "through": through}
+            self.lost_ranges.append(at)
 
     def reason(self, role: str, reason: str) -> None:
         self.reasons.setdefault(role, Counter())[printable(reason)] += 1
@@ -123,6 +138,7 @@ class Result:
             "by_reason": {role: dict(sorted(self.reasons.get(role, {}).items())) for role in DISPOSITIONS},
             **{name: self.findings[name] for name in (*BROKEN, *REPORTED)},
             "ok": self.ok,
+            "lost_ranges": self.lost_ranges,
             "examples": {name: [asdict(example) for example in examples] for name, examples in self.examples.items()},
         }
 
@@ -133,7 +149,10 @@ class Result:
             asked = f"; {self.reevaluations_pending} requests to ask again are pending"
             return f"every promise holds for {self.inputs} inputs{waiting}{asked if self.reevaluations_pending else ''}"
         broken = ", ".join(f"{name} {self.findings[name]}" for name in BROKEN if self.findings[name])
-        return f"the audit of {self.inputs} inputs found: {broken}"
+        named = [f"{at['topic']}/{at['partition']} {at['offset']} to {at['through']}" for at in self.lost_ranges]
+        more = f" and {len(named) - EXAMPLES_MAX} more" if len(named) > EXAMPLES_MAX else ""
+        lost = f" ({', '.join(named[:EXAMPLES_MAX])}{more})" if named else ""
+        return f"the audit of {self.inputs} inputs found: {broken}{lost}"
 
     def print(self, console: Console) -> None:
         """The report for people."""

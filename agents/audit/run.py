@@ -69,12 +69,14 @@ async def audit(scope: Scope, progress: Callable[[int, int], None] = no_progress
     reach = Reach(scope.bootstrap, scope.stall_s, scope.telling)
     roles = {f"{scope.prefix}{role}": role for role in ROLES}
     async with admin(reach) as asker, consumer(reach, "read_committed") as reader:
-        counts = await partition_counts(asker, reach, [scope.decisions, scope.successors, *roles])
+        rejections = f"{scope.prefix}rejections"
+        counts = await partition_counts(asker, reach, [scope.decisions, scope.successors, *roles, rejections])
         if scope.decisions not in counts:
             raise ConfigurationError(
                 f"there is no topic {scope.decisions} at {scope.bootstrap}; check --prefix, or create it with "
                 "`sluicegate topics apply`"
             )
+        refused = [(rejections, number) for number in range(counts.pop(rejections, 0))]
         entries = {topic: count for topic, count in counts.items() if topic not in roles}
         inputs = Inputs(entries, lineage_topic=scope.successors)
         answers = [(topic, number) for topic in counts if topic in roles for number in range(counts[topic])]
@@ -86,11 +88,11 @@ async def audit(scope: Scope, progress: Callable[[int, int], None] = no_progress
             answering = await committed(asker, reach, scope.answering_group, requests)
         # the high watermark: what is appended and not yet committed is waited for, not overlooked
         async with consumer(reach, "read_uncommitted") as watcher:
-            output_ends = await offsets(watcher, reach, "end", answers)
+            output_ends = await offsets(watcher, reach, "end", answers + refused)
             successor_ends = await offsets(watcher, reach, "end", [at for at in places if at[0] == scope.successors])
         input_ends = await offsets(reader, reach, "end", places) | successor_ends
         input_starts = await offsets(reader, reach, "start", places)
-        output_starts = await offsets(reader, reach, "start", answers)
+        output_starts = await offsets(reader, reach, "start", answers + refused)
         passed = _Passed(progress, input_starts | output_starts, input_ends | output_ends)
 
         lineage = Lineage(
@@ -105,13 +107,22 @@ async def audit(scope: Scope, progress: Callable[[int, int], None] = no_progress
                     lineage.successor(record)
         for place, start in (await offsets(reader, reach, "start", places)).items():
             inputs.partitions[place].log_start = start
-        judge = Judge(inputs, lineage, before)
+        judge = Judge(inputs, lineage, before, scope.decisions)
         others = [place for place in answers if place not in requests]
         for part in (requests, others):
             starts, ends = ({at: edge[at] for at in part} for edge in (output_starts, output_ends))
             async for records in read(reader, reach, starts, ends, passed):
                 for record in records:
                     judge.take(roles[record.topic], record)
+        for place in refused:
+            async for records in read(
+                reader, reach, {place: output_starts[place]}, {place: output_ends[place]}, passed
+            ):
+                for record in records:
+                    judge.lost.rejection(record)
+        whole = {number: not any(output_starts[at] for at in answers if at[1] == number) for _, number in places}
+        judge.lost.finish(input_starts, before, whole)
+        judge.lost.finish({at: output_starts[at] for at in requests}, answering, {})
         after = await _caught_up(asker, reach, scope.group, judge) if scope.group is not None else None
         return judge.result(after, answering)
 

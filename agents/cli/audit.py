@@ -37,6 +37,7 @@ What must be 0:
   answered_twice further answers to one of them
   misfits        answers that do not fit their request: id, attempt, root, deadlines, entity, key, partition
   ended_twice    further endings of a root over its attempts: commands, and exceptions but for duplicates
+  lost           offsets that the broker removed before anybody read them (an upper bound: markers count too), by range
 
 \b
 Reported beside it:
@@ -47,7 +48,8 @@ highest_attempt is for you to hold against max_attempts: the audit reads no poli
 
 commands, reviews, exceptions and reevaluations count dispositions, by_reason too; later steps count as
 followups. Topics are read with read_committed, from the start to the end they had when the audit began;
-an open transaction is waited for. Inputs that retention has removed are not judged.
+an open transaction is waited for. Inputs that retention removed after they were answered are
+not judged. Whether they were answered, where answers are gone too, only --group can tell.
 
 Exit codes: 0 all hold, 1 a finding (or a transaction that stays open), 2 no such topic, 3 no broker.
 """

@@ -33,6 +33,7 @@ COMMANDS: Commands = {
     "tail": ("agents.cli.tail", "tail", "Look at a topic, record by record."),
     "latency": ("agents.cli.latency", "latency", "How old decisions are, stage by stage, against their budgets."),
     "budget": ("agents.cli.budget", "budget", "Replay recorded traffic under other budgets, and choose one."),
+    "offsets": ("agents.cli.offsets", "offsets", "How far the workers have read, by all who claim to know it."),
     "audit": (
         "agents.cli.audit",
         "audit",

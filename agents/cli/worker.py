@@ -39,7 +39,7 @@ One port serves Prometheus at /metrics, and /healthz (the supervisor lives) and 
 partitions and its policies, and makes progress). It asks for no password and names your workflows, therefore loopback
 is the default; in a container, where the scraper comes from outside, use --metrics-host 0.0.0.0.
 
-All workers on the same topics belong into one consumer group: two groups at once would decide everything twice.
+All workers of a role belong into one consumer group. A second group is refused while a worker of the first one lives.
 
 \b
 Verdicts of people count where --verdict-keys names their keys, for example:

@@ -48,11 +48,13 @@ class Heartbeats:
         self,
         kafka: Kafka,
         role: str,
+        group: str,
         in_force: InForce,
         settled: Callable[[], Awaitable[None]],
         clock_ms: Callable[[], int],
     ) -> None:
-        self._kafka, self._role, self._in_force, self._clock_ms = kafka, role, in_force, clock_ms
+        self._kafka, self._role, self._group = kafka, role, group
+        self._in_force, self._clock_ms = in_force, clock_ms
         self._settled = settled
         self.worker = f"{role}/{socket.gethostname()[:100]}/{os.getpid()}/{secrets.token_hex(4)}"
         self._producer: AIOKafkaProducer | None = None
@@ -104,6 +106,7 @@ class Heartbeats:
             policies={one.workflow: one.document.version for one in snapshot.by_index},
             troubles=list(self._in_force.troubles),
             ended=ended,
+            group=self._group,
         )
         topic = self._kafka.topic("workers")
         sending = self._producer.send_and_wait(topic, beat_bytes(beat), key=self.worker.encode(), partition=0)

@@ -1,11 +1,9 @@
 """A lane: one task that owns one partition number of a role, from the hand-over to the moment it is taken away.
 
-The hand-over has an order that must not be changed: initialise the producer (fences the last owner and waits for what
-it has in flight), then read the committed offsets, then rebuild the stage up to them, then seek, then take records.
-Read the offsets first and the old owner may still commit in between: its batch would be decided twice.
-
 While one transaction is open, everything that arrives waits and goes into the next one together. After any failure
-of a transaction stage and producer are thrown away and handed over again, so there is one way into a partition.
+of a transaction stage and producer are thrown away and handed over again, so there is one way into a partition
+(`hand_over.py`). Where what is known of how far it was read does not fit together, the lane stops: it takes no records,
+says why, and looks again now and then; the other partition numbers go on.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal
 
 import structlog
 from aiokafka import TopicPartition
@@ -22,33 +20,30 @@ from aiokafka import TopicPartition
 from streams.errors import PromiseBroken
 from streams.runtime.bisect import NO_RECORDS_FAULT, Again, Search, Undecided
 from streams.runtime.delivered import Delivered
-from streams.runtime.failpoints import reach
+from streams.runtime.hand_over import HandOver, Seeker
 from streams.runtime.lookup import Lookup
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
-from streams.runtime.outgoing import OFFSETS, outgoing
+from streams.runtime.outgoing import outgoing
 from streams.runtime.pending import Pending
 from streams.runtime.preparing import bounded, prepared
+from streams.runtime.reading import Reading
 from streams.runtime.settings import (
     FAILURES_MAX,
     HAND_OVER_S,
+    LOOK_AGAIN_S,
     RETRY_S,
+    SETTLE_S,
     Worker,
 )
 from streams.runtime.stage import Stage
 from streams.runtime.timers import arrives_or_due, is_due
 from streams.runtime.transactions import Denied, Failed, Fenced, Late, Transactions, Unsendable
+from streams.truths import Apart, Identity
 
 log = structlog.get_logger()
 
 State = Literal["hand-over", "open", "closed"]
-
-
-class Seeker(Protocol):
-    """The consumer, as far as a lane moves it."""
-
-    async def seek_to(self, partition: TopicPartition, offset: int) -> None:
-        """Reads on at `offset`. Raises Failed when the partition is not assigned (any more)."""
 
 
 class Lane:
@@ -69,9 +64,9 @@ class Lane:
         self.waits_for: str | None = None  # a named dependency; None means that progress is due
         self.progress = 0  # goes up whenever something was achieved
         self.deciding = False  # from a decision until its transaction has ended
-        self.partitions = tuple(TopicPartition(worker.kafka.topic(name), number) for name in worker.role.inputs)
+        self._reading = Reading(worker, number)
+        self.partitions = tuple(self._reading.inputs)
         self._worker = worker
-        self._lookup = lookup
         self._seeker = seeker
         self._clock_ms = clock_ms
         self._changed = changed  # tells the fetcher that this lane takes records again
@@ -80,9 +75,9 @@ class Lane:
         self._taken_ms: int | None = None  # when the oldest record of the open transaction came
         self._pending = Pending(worker.role.batch_records_max)
         self._arrived = asyncio.Event()
-        self._expected: dict[TopicPartition, int] = {}
-        self._astray: set[TopicPartition] = set()
-        self._finishing = False
+        self._way_in = HandOver(worker, number, self.partitions, lookup, clock_ms, Transactions)
+        self._doubts: Apart | None = None
+        self._finishing = self._ends = False  # `_ends`: it is to stop reading, for this reason or in doubt
         self._told: tuple[str, str] | None = None  # what was logged last of what is waited for
         self._search = Search(number)
         self._failures = 0  # hand-overs in a row that opened the lane, and then nothing was committed
@@ -109,23 +104,32 @@ class Lane:
 
     def position(self, partition: TopicPartition) -> int | None:
         """The next offset that this lane wants of an input, once it is open."""
-        return self._expected.get(partition) if self.state == "open" else None
+        return self._reading.next.get(partition) if self.state == "open" else None
+
+    @property
+    def identity(self) -> Identity | None:
+        """What it reads, once it is open."""
+        return self._reading.identity
 
     def offer(self, delivered: Delivered) -> None:
         """Takes a fetched batch, if it is the one that follows; one that is not makes the lane seek back."""
         if self.state != "open" or self._finishing:
             return
-        partition = TopicPartition(delivered.fetched.topic, delivered.fetched.partition)
-        if delivered.base != self._expected[partition]:
-            self._astray.add(partition)
-        else:
-            self._expected[partition] = delivered.next
+        self._expect(delivered)
+        self._arrived.set()
+
+    def _expect(self, delivered: Delivered) -> None:
+        if self._reading.follows(delivered) and len(delivered.fetched):  # else it was only passed over
             self._pending.put(delivered)
+
+    def doubt(self, why: Apart) -> None:
+        """Stops it: what it reads is not what it read before, or not all of it."""
+        self._doubts, self._ends = why, True
         self._arrived.set()
 
     def finish(self) -> None:
         """Takes nothing more, and ends after the transaction that is under way."""
-        self._finishing = True
+        self._finishing = self._ends = True
         self._arrived.set()
 
     # the task
@@ -146,6 +150,8 @@ class Lane:
                 self._goes_on()  # it said why
             except Late:
                 log.warning("decided again", partition=self.number, why="a deadline passed before the commit")
+            except Apart as error:
+                await self._stopped(str(error))
             except Fenced:
                 await self._pause("another owner", "another worker has taken this partition over")
             except Failed as error:
@@ -163,8 +169,8 @@ class Lane:
         self._taken_ms = None
         self.state = "hand-over"
         self._pending.clear()
-        self._expected.clear()
-        self._astray.clear()
+        self._reading.forget()
+        self._doubts, self._ends = None, self._finishing
 
     def _give_up_in_the_end(self, error: Failed) -> None:
         # a broker that is away fails the hand-over already, and is waited for; this one answers, and takes nothing
@@ -186,6 +192,14 @@ class Lane:
         self.waits_for, self._told = dependency, told
         await asyncio.sleep(RETRY_S)
 
+    async def _stopped(self, why: str) -> None:
+        self._forget()
+        if self.waits_for != why:
+            log.error("stopped", partition=self.number, why=why)
+        self.waits_for, self._told = why, None
+        self._goes_on()  # it looks again, and is not stuck
+        await asyncio.sleep(LOOK_AGAIN_S)
+
     async def _bounded_hand_over(self, transactions: Transactions) -> Stage:
         try:
             return await bounded(partial(self._hand_over, transactions), HAND_OVER_S, self._goes_on)
@@ -193,43 +207,32 @@ class Lane:
             raise Failed(f"the hand-over did nothing for {HAND_OVER_S:.0f} s") from error
 
     async def _hand_over(self, transactions: Transactions, goes_on: Callable[[], None]) -> Stage:
-        role = self._worker.role
-        await transactions.start()
-        await reach("hand_over_with_producer")
-        committed = await self._lookup.committed(role.group, self.partitions)
-        changelog = await self._lookup.changelog(role.name, self.number)
-        stage = role.new_stage(self.number)
-        try:
-            for name, partition in zip(role.inputs, self.partitions, strict=True):
-                if partition not in committed and (kept := changelog.get(OFFSETS + name)) is not None:
-                    committed[partition] = int(kept)
-            stage.restore(changelog, self._clock_ms())
-        except ValueError as error:
-            raise PromiseBroken(
-                f"partition {self.number} of {self._worker.kafka.topic('state')} cannot be read: {error}"
-            ) from error
-        await stage.learn(goes_on)
-        fresh = [partition for partition in self.partitions if partition not in committed]
-        if fresh:
-            committed |= await self._lookup.beginnings(fresh)
-        for partition in self.partitions:
-            await self._seeker.seek_to(partition, committed[partition])
-        self._expected = {partition: committed[partition] for partition in self.partitions}
+        opened = await self._way_in.take(transactions, self._seeker, goes_on)
+        self._reading.opens(opened)
+        for delivered in opened.before:
+            self._expect(delivered)
         self.state, self.waits_for, self._told, self._closed_ms = "open", None, None, None
         self._meter.handed_over()
         self._goes_on()
         self._changed.set()
-        log.info("partition ready", partition=self.number, offsets=[committed[p] for p in self.partitions])
-        return stage
+        log.info("partition ready", partition=self.number, offsets=list(self._reading.next.values()))
+        return opened.stage
 
     async def _work(self, transactions: Transactions, stage: Stage) -> None:
+        settle_s = time.monotonic() + SETTLE_S
         while True:
-            while not (self._pending or self._astray or self._finishing or is_due(stage, self._clock_ms())):
+            while not (self._pending or self._reading.astray or self._ends or is_due(stage, self._clock_ms())):
                 self._arrived.clear()
-                await arrives_or_due(self._arrived, stage, self._clock_ms)
+                if (wait_s := settle_s - time.monotonic()) <= 0:
+                    settle_s = time.monotonic() + SETTLE_S
+                    await self._reading.settle(transactions)
+                    continue
+                await arrives_or_due(self._arrived, stage, self._clock_ms, wait_s)
+            if self._doubts is not None:
+                raise self._doubts
             if self._finishing:
-                return
-            await self._find_back()
+                return None if self._pending else await self._reading.settle(transactions)
+            await self._reading.find_back(self._seeker)
             if self._pending or is_due(stage, self._clock_ms()):
                 await self._answer(transactions, stage)
                 self._goes_on()
@@ -250,12 +253,6 @@ class Lane:
         if (poison := search.committed(taken)) is not None:
             self._meter.poison(*poison)
         search.ends(self._worker.role.batch_records_max)
-
-    async def _find_back(self) -> None:
-        while self._astray:
-            partition = self._astray.pop()
-            log.warning("seeking back", topic=partition.topic, partition=self.number, to=self._expected[partition])
-            await self._seeker.seek_to(partition, self._expected[partition])
 
     def _take(self) -> list[Delivered]:
         was_full = self._pending.full
@@ -296,5 +293,6 @@ class Lane:
             self.deciding = False
         spent_s = (decided_s - started_s, time.perf_counter() - decided_s)
         if records:
+            self._reading.settled |= offsets
             self._meter.committed(fetched, batch, *spent_s, now_s=self._clock_ms() / 1000, number=self.number)
         self._taken_ms = None

@@ -11,11 +11,13 @@ from aiokafka import TopicPartition
 
 from streams.errors import PromiseBroken
 from streams.runtime.delivered import Delivered
-from streams.runtime.lane import Lane, Seeker
+from streams.runtime.hand_over import Seeker
+from streams.runtime.lane import Lane
 from streams.runtime.lookup import Lookup
 from streams.runtime.metrics import Meter
 from streams.runtime.settings import RELEASE_S, Worker
 from streams.runtime.tasks import failure
+from streams.truths import Apart
 
 log = structlog.get_logger()
 
@@ -100,6 +102,11 @@ class Lanes:
             if time.monotonic() > until_s:
                 return
             await asyncio.sleep(0.002)
+
+    def doubt(self, number: int, why: Apart) -> None:
+        """Stops the lane of a partition number, if there is one."""
+        if (lane := self._lanes.get(number)) is not None:
+            lane.doubt(why)
 
     def wanted(self) -> set[TopicPartition]:
         """The partitions to fetch from now."""

@@ -11,10 +11,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streams.errors import PromiseBroken
+from streams.runtime.identity import Metadata, identities
 from streams.runtime.records import Unreadable, telling
 from streams.runtime.settings import FETCH_BYTES_MAX, FETCH_RECORDS_MAX, REQUEST_S, Kafka
 from streams.runtime.tasks import closed
 from streams.runtime.transactions import Failed
+from streams.truths import TopicIdentity
 
 READ_IDLE_S = 20.0  # a changelog that brings nothing for so long is held back by a transaction that nobody ends
 READ_S = 0.2
@@ -76,13 +78,9 @@ class Lookup:
         asked = set(partitions)
         async with self._lock:
             try:
-                if self._admin is None:
-                    self._admin = AIOKafkaAdminClient(
-                        bootstrap_servers=self._kafka.bootstrap, request_timeout_ms=int(REQUEST_S * 1000)
-                    )
-                    await asyncio.wait_for(self._admin.start(), REQUEST_S)
+                admin = await self._asker()
                 found = await asyncio.wait_for(
-                    self._admin.list_consumer_group_offsets(group, partitions=list(asked)), REQUEST_S
+                    admin.list_consumer_group_offsets(group, partitions=list(asked)), REQUEST_S
                 )
             except (*_ERRORS, AttributeError) as error:
                 # the AttributeError is aiokafka's own, on the way to name the error of a single partition
@@ -91,6 +89,29 @@ class Lookup:
         if asked - found.keys():
             raise Failed(f"the coordinator of the group {group} does not say what is committed yet")
         return {partition: at.offset for partition, at in found.items() if at.offset >= 0}
+
+    async def _asker(self) -> AIOKafkaAdminClient:
+        if self._admin is None:
+            self._admin = AIOKafkaAdminClient(
+                bootstrap_servers=self._kafka.bootstrap, request_timeout_ms=int(REQUEST_S * 1000)
+            )
+            await asyncio.wait_for(self._admin.start(), REQUEST_S)
+        return self._admin
+
+    async def identities(self, topics: Iterable[str]) -> tuple[str, dict[str, TopicIdentity]]:
+        """The cluster's id, and each topic as the broker knows it now. Raises Failed, also when one is not there."""
+        asked = set(topics)
+        async with self._lock:
+            try:
+                client = (await self._asker())._client
+                answer = await asyncio.wait_for(client.send(client.get_random_node(), Metadata(asked)), REQUEST_S)
+            except _ERRORS as error:
+                await self.stop()
+                raise Failed(f"{type(error).__name__}: {error}") from error
+        cluster, found = identities(answer)
+        if gone := asked - found.keys():
+            raise Failed(f"there is no topic {', '.join(sorted(gone))}")
+        return cluster, found
 
     async def changelog(self, role: str, number: int) -> dict[str, bytes]:
         """The newest value of each of the role's slots in partition `number` of `state`: `<store>/<slot>` -> value.

@@ -58,8 +58,11 @@ class Meter:
         for one in fetched:
             size += len(one)
             self._count("decisions", (one.input,), len(one))
-            if one.unread is not None:
-                self.poison(one.input, "batch", sum(why.reason == "invalid.batch" for why in one.unread.values()))
+            for offset, unread in (one.unread or {}).items():
+                if unread.reason == "lost.removed":
+                    self.lost(one.input, unread.through + 1 - offset)
+                elif unread.reason == "invalid.batch":
+                    self.poison(one.input, "batch")
         self._count("transactions", ("committed",))
         self._sample("batch_records", size)
         self._sample("decide_seconds", decide_s)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from streams.runtime.settings import Worker
+from streams.runtime.settings import Kafka, Worker
 from streams.runtime.stage import Batch
 from streams.runtime.transactions import Outgoing
-
-# What was read last, also in the changelog: a group that was empty for a week loses its offsets, and another group on
-# the same topics has none. Neither may decide again what has been decided.
-OFFSETS = "offsets/"
+from streams.truths import OFFSETS, Identity, written
 
 
 def outgoing(worker: Worker, number: int, batch: Batch, read_to: Mapping[str, int]) -> list[Outgoing]:
@@ -20,3 +17,9 @@ def outgoing(worker: Worker, number: int, batch: Batch, read_to: Mapping[str, in
     records = [Outgoing(topic(sent.output), sent.key, sent.value, sent.headers) for sent in batch.records]
     records += [Outgoing(topic("state"), (mine + slot).encode(), value) for slot, value in changelog.items()]
     return records
+
+
+def claim(kafka: Kafka, role: str, number: int, identity: Identity, positions: Mapping[str, int]) -> list[Outgoing]:
+    """The records that say how far partition `number` of a role was read, and of what."""
+    topic, mine = kafka.topic("state"), f"{role}/{number}/"
+    return [Outgoing(topic, (mine + slot).encode(), value) for slot, value in written(identity, positions).items()]

@@ -66,20 +66,22 @@ async def work(
     watchdog = Watchdog(lanes, watching)
     app = make_app(worker, lanes)
     wire(app, worker, lanes)
+    role = worker.role
+    heartbeats = Heartbeats(worker.kafka, role.name, role.group, in_force, lanes.settled, clock_ms)
     tasks = [
         asyncio.create_task(_serve(app)),
         asyncio.create_task(in_force.run()),
         asyncio.create_task(watchdog.run()),
         asyncio.create_task(Health(lanes, watchdog, in_force, meter, clock_ms).run()),
         *(asyncio.ensure_future(one()) for one in beside),
-        asyncio.create_task(Heartbeats(worker.kafka, worker.role.name, in_force, lanes.settled, clock_ms).run()),
+        asyncio.create_task(heartbeats.run()),
     ]
     for task in tasks:
         task.add_done_callback(_ended)
     gc.collect()
     gc.freeze()  # what lives now lives on: collections need not look at it
     gc.set_threshold(*GC_THRESHOLDS)
-    log.info("started", group=worker.role.group, bootstrap=worker.kafka.bootstrap, prefix=worker.kafka.prefix)
+    log.info("started", group=role.group, bootstrap=worker.kafka.bootstrap, prefix=worker.kafka.prefix)
     await stop.wait()
     await _drain(app, lanes, tasks)
     await lookup.stop()

@@ -23,6 +23,8 @@ RELEASE_S = 5.0  # what a lane may still finish when its partition is taken away
 DRAIN_S = 10.0  # the whole of a stop
 PREPARE_S = 900.0  # all that a stage may wait for others before it decides a batch; each wait has a bound of its own
 PROGRESS_S = 5.0  # so often that such waiting is told from being stuck
+LOOK_AGAIN_S = 10.0  # after a lane has stopped for good reason: whether somebody has said what holds; below STUCK_S
+SETTLE_S = 60.0  # without a batch: then what was only passed over (markers, aborted records) is committed as read
 RETRY_S = 2.0  # after a failed transaction: two heartbeats, in which a lost partition makes itself known
 FAILURES_MAX = 5  # transactions that failed in a row while the broker answers: one may be chance, five are not
 STUCK_S = 30  # no progress for so long, and no named dependency to wait for: the process ends
@@ -53,6 +55,14 @@ class Kafka:
         return self.prefix + kind
 
 
+def transactional_id(kafka: Kafka, role: str, number: int) -> str:
+    """The id that fences: whoever initialises it last owns partition `number` of this role, whatever his group.
+
+    The slashes keep apart what no topic name or number can hold, so no two deployments share an id by accident.
+    """
+    return f"{kafka.prefix}/{role}/{number}"
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
     """One job of a worker: a consumer group that reads its inputs together and keeps a stage per partition number."""
@@ -64,11 +74,13 @@ class Role:
     batch_records_max: int = BATCH_RECORDS_MAX  # of one fetch and of one transaction
     released: Callable[[int], None] = lambda number: None  # hears when a partition number is not ours any more
 
-    def transactional_id(self, kafka: Kafka, number: int) -> str:
-        """The id that fences: whoever initialises it last owns partition `number` of this role.
+    loses_quietly: bool = False  # what retention took from its inputs before it was read is not missed
 
-        The slashes keep apart what no topic name or number can hold, so no two deployments share an id by accident.
-        """
+    def transactional_id(self, kafka: Kafka, number: int) -> str:
+        return transactional_id(kafka, self.name, number)
+
+    def former_transactional_id(self, kafka: Kafka, number: int) -> str:
+        """The one that fenced before: by group. Where its last owner left no identity, it has to be fenced too."""
         return f"{kafka.prefix}/{self.group}/{number}"
 
 

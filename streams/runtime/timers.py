@@ -16,12 +16,11 @@ def is_due(stage: Stage, now_ms: int) -> bool:
     return due_ms is not None and due_ms <= now_ms
 
 
-async def arrives_or_due(arrived: asyncio.Event, stage: Stage, clock_ms: Callable[[], int]) -> None:
-    """Returns when something may have arrived or be due; the stage is asked again every `LOOK_S`."""
+async def arrives_or_due(arrived: asyncio.Event, stage: Stage, clock_ms: Callable[[], int], longest_s: float) -> None:
+    """Returns when something may have arrived or be due, or after `longest_s`; the stage is asked every `LOOK_S`."""
     due_ms = stage.due_ms()
-    if due_ms is None:
-        await arrived.wait()
-        return
-    wait_s = min(LOOK_S, max(0.001, (due_ms - clock_ms()) / 1000))
+    wait_s = longest_s if due_ms is None else min(LOOK_S, longest_s, (due_ms - clock_ms()) / 1000)
+    # not wait_for: that of Python 3.11 forgets that it was cancelled when what it waits for has just come
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(arrived.wait(), wait_s)
+        async with asyncio.timeout(max(0.001, wait_s)):
+            await arrived.wait()

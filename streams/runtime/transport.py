@@ -16,20 +16,20 @@ replaced, and why (FAUST.md has the facts):
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import aiokafka
 import faust
 from aiokafka import TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from streams.batch import Fetched, Input, Unread
-from streams.runtime.delivered import Delivered
+from streams.runtime.delivered import Delivered, passed, removed
 from streams.runtime.lanes import Lanes
 from streams.runtime.records import Unreadable, telling
 from streams.runtime.settings import (
@@ -41,6 +41,7 @@ from streams.runtime.settings import (
     SESSION_S,
 )
 from streams.runtime.transactions import Failed
+from streams.truths import Apart, cut_short
 
 FETCH_S = 0.5  # how long a fetch waits for records when every lane takes some
 FETCH_SHORT_S = 0.01  # ... when a lane is full: it may have room again in a moment
@@ -154,7 +155,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             bootstrap_servers=driver.server_list(transport.url, transport.default_port),
             partition_assignment_strategy=[RangePartitionAssignor],
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",  # what retention took is told, not passed over
             isolation_level="read_committed",
             key_deserializer=telling,  # what cannot be read is answered by place
             max_poll_records=min(FETCH_RECORDS_MAX, cast(Transport, transport).lanes.worker.role.batch_records_max),
@@ -180,26 +181,69 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def fetch(self, partitions: Iterable[TopicPartition], wait_s: float) -> list[Delivered]:
         """What has come for these partitions, waiting up to `wait_s` for the first of it."""
-        records: Mapping[Any, Any] = await self.getmany({TP(*partition) for partition in partitions}, wait_s)
+        found: Mapping[Any, Any] = await self.getmany({TP(*partition) for partition in partitions}, wait_s)
         read_ms = time.time_ns() // 1_000_000
-        return [self._delivered(partition, found, read_ms) for partition, found in records.items() if found]
+        delivered = [self._delivered(TopicPartition(*at), one, read_ms) for at, one in found.items()]
+        return [one for one in delivered if one is not None]
 
     async def _fetch_records(
         self, consumer: Any, active_partitions: set[TP], timeout: float | None = None, max_records: int | None = None
     ) -> Any:
-        records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
-        # no await between the fetch and this: base and next belong to these records
+        try:
+            records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        except OffsetOutOfRangeError as error:
+            return await self._out_of_range(consumer, error.args[0])
+        except NoOffsetForPartitionError:
+            return {}  # its lane has not said yet where to read
+        # nothing waits between the fetch and this: base and next belong to these records
         found = {}
-        for partition, fetched in records.items():
-            last = fetched[-1]
-            next_offset = (last.through if type(last) is Unreadable else last.offset) + 1
-            found[partition] = (self._bases.get(partition, -1), next_offset, fetched)
-            self._bases[partition] = next_offset
+        for partition in active_partitions:
+            fetched = records.get(partition, ())
+            base = least = self._bases.get(partition, -1)
+            if fetched:
+                last = fetched[-1]
+                least = (last.through if type(last) is Unreadable else last.offset) + 1
+            to = await self._position(consumer, partition, least)
+            if fetched or to > base:
+                found[partition] = (base, to, fetched)
+                self._bases[partition] = to
         return found
 
-    def _delivered(self, partition: TopicPartition, found: tuple[int, int, list[Any]], read_ms: int) -> Delivered:
+    async def _position(self, consumer: Any, partition: TP, least: int) -> int:
+        """Where it reads on: also past markers and aborted records. It is valid since the lane's seek: no waiting."""
+        try:
+            position: int = await consumer.position(TopicPartition(*partition))
+        except IllegalStateError:  # not assigned any more
+            return least
+        return max(least, position)
+
+    async def _out_of_range(self, consumer: Any, wanted: Mapping[TopicPartition, int]) -> Any:
+        """The log does not begin where we read on: how far it was removed. It is asked for until the broker answers."""
+        found: dict[TopicPartition, tuple[int, int, None]] = {}
+        try:
+            starts = await consumer.beginning_offsets(list(wanted))
+        except KafkaError:
+            return found
+        for partition, offset in wanted.items():
+            if starts[partition] > offset:
+                consumer.seek(partition, starts[partition])
+                self._bases[partition] = starts[partition]
+            found[partition] = (offset, starts[partition], None)
+        return found
+
+    def _delivered(
+        self, partition: TopicPartition, found: tuple[int, int, Sequence[Any] | None], read_ms: int
+    ) -> Delivered | None:
         base, next_offset, records = found
-        prefix = cast(Transport, self.transport).lanes.worker.kafka.prefix
+        lanes = cast(Transport, self.transport).lanes
+        topic, number = partition
+        name = cast(Input, topic.removeprefix(lanes.worker.kafka.prefix))
+        if records is None and next_offset <= base:
+            lanes.doubt(number, Apart(cut_short(f"{topic}/{number}", base)))
+            return None
+        if not records:
+            made = passed if records is not None or lanes.worker.role.loses_quietly else removed
+            return made(topic, name, number, base, next_offset, read_ms)
         keys: list[bytes | None] = [record.key for record in records]
         values: list[bytes | None] = [record.value for record in records]
         headers = [record.headers for record in records]
@@ -210,9 +254,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if None in times_ms:  # an old client's, or a batch whose head cannot be believed: when it was read is known
             times_ms = [read_ms if time_ms is None else time_ms for time_ms in times_ms]
         fetched = Fetched(
-            topic=partition.topic,
-            input=cast(Input, partition.topic.removeprefix(prefix)),
-            partition=partition.partition,
+            topic=topic,
+            input=name,
+            partition=number,
             offsets=[record.offset for record in records],
             timestamps_ms=times_ms,
             keys=keys,

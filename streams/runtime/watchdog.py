@@ -28,6 +28,7 @@ from streams.runtime.lanes import Lanes
 from streams.runtime.lookup import Lookup
 from streams.runtime.settings import JOIN_S, STUCK_S
 from streams.runtime.transactions import Failed
+from streams.truths import Apart, Identity, Place, must_be_same
 
 log = structlog.get_logger()
 
@@ -72,11 +73,12 @@ class Watchdog:
             await self.confirm()
 
     async def ask(self) -> None:
-        """Asks the broker for the ends; whether it answers is news too."""
+        """Asks the broker for the ends, and whether the topics are still the same; whether it answers is news too."""
         partitions = [partition for lane in self.lanes for partition in lane.partitions]
         first = TopicPartition(self.lanes.worker.kafka.topic(self.lanes.worker.role.inputs[0]), 0)
         try:
             self.ends = await self.lookup.ends(partitions or [first])
+            await self._same_topics()
         except Failed as error:
             if self.answers:
                 log.warning("waiting", waits_for=f"the broker at {self.lanes.worker.kafka.bootstrap}", why=str(error))
@@ -85,6 +87,20 @@ class Watchdog:
             if not self.answers:
                 log.info("the broker answers again")
             self.answers = True
+
+    async def _same_topics(self) -> None:
+        """A topic that is made again, or gets more partitions, under a lane's hands stops it. Raises Failed."""
+        worker, role = self.lanes.worker, self.lanes.worker.role
+        opened = [lane for lane in self.lanes if lane.identity is not None]
+        if not opened:
+            return
+        cluster, found = await self.lookup.identities([worker.kafka.topic(name) for name in role.inputs])
+        now = Identity(cluster, role.group, {name: found[worker.kafka.topic(name)] for name in role.inputs})
+        for lane in opened:
+            try:
+                must_be_same(now, lane.identity, Place(role.name, role.group, worker.kafka.prefix, "", lane.number))
+            except Apart as error:
+                lane.doubt(error)
 
     def check(self) -> None:
         lanes = {lane.number: lane for lane in self.lanes}

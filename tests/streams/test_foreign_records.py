@@ -14,7 +14,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agents.exposure import demands
-from agents.governing import Workers
 from schemas.common import Source
 from schemas.examples import EXAMPLES
 from schemas.examples_policies import CURRENT
@@ -31,6 +30,7 @@ from streams.requests import Ended
 from streams.review_later import Commanded
 from streams.rulebook import Compiler, Rulebook
 from streams.runtime.leases import Leases
+from streams.runtime.living import Workers
 from streams.runtime.settings import Kafka
 from streams.runtime.store import facts
 from tests.streams.making import NOW_MS

@@ -48,7 +48,7 @@ NAMES = {
     *("command_twice", "id_reused", "out_of_order", "late_commands", "altered", "ok"),
     *("appended_late", "unexplained", "followups", "reevaluations", "examples"),
     *("unanswered", "answered_twice", "misfits", "ended_twice", "highest_attempt"),
-    *("reevaluations_answered", "reevaluations_pending", "successors"),
+    *("reevaluations_answered", "reevaluations_pending", "successors", "lost", "lost_ranges"),
 }
 
 

@@ -8,13 +8,14 @@ from typing import Any, cast
 
 from aiokafka import TopicPartition
 
-from streams.batch import Fetched, Input, Sent
+from streams.batch import Fetched, Input, Sent, Unread
 from streams.runtime.delivered import Delivered
 from streams.runtime.lane import Lane
 from streams.runtime.lookup import Lookup
 from streams.runtime.settings import Kafka, Role, Worker
 from streams.runtime.stage import Batch
 from streams.runtime.transactions import Outgoing, Unsendable
+from streams.truths import IDENTITY, OFFSETS, Identity, TopicIdentity, written
 
 DECISIONS, SUCCESSORS = TopicPartition("t.decisions", 0), TopicPartition("t.successors", 0)
 
@@ -48,6 +49,7 @@ class EchoStage:
         return self._world.due_ms
 
     def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
+        self._world.unread += [one for batch in fetched for one in (batch.unread or {}).items()]
         values = [
             (value or b"") if (unread := batch.why_unread(index)) is None else unread.reason.encode()
             for batch in fetched
@@ -68,9 +70,16 @@ class World:
         self.deadline_ms: int | None = None
         self.intact = True  # whether a stage that raised may decide again
         self.due_ms: int | None = None
-        self.committed = {DECISIONS: 5}
-        self.beginnings = {SUCCESSORS: 2}
-        self.changelog: dict[str, bytes] = {"window/1": b"w"}
+        self.committed = {DECISIONS: 5, SUCCESSORS: 2}
+        self.beginnings = {DECISIONS: 0, SUCCESSORS: 2}
+        self.ends = {DECISIONS: 1_000_000, SUCCESSORS: 1_000_000}
+        self.identity = Identity(
+            "c", "g", {name: TopicIdentity(f"id-{name}", 1) for name in ("decisions", "successors")}
+        )
+        at = {"decisions": 5, "successors": 2}
+        self.changelog: dict[str, bytes] = {"window/1": b"w", **written(self.identity, at)}
+        self.ids: list[str] = []  # the transactional ids that were made, in order
+        self.unread: list[tuple[int, Unread]] = []  # what was decided, by offset
         self.raising: dict[str, list[BaseException]] = {}  # by what is done: the next of them is raised
         self.hold: asyncio.Event | None = None  # a commit waits for it
         self.changed = asyncio.Event()
@@ -93,6 +102,7 @@ class World:
         self.did("seek", partition, offset)
 
     def transactions(self, bootstrap: str, transactional_id: str, number: int, group: str) -> FakeTransactions:
+        self.ids.append(transactional_id)
         return FakeTransactions(self)
 
 
@@ -108,9 +118,16 @@ class FakeLookup:
         self._world.did("beginnings", list(partitions))
         return dict(self._world.beginnings)
 
+    async def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict(self._world.ends)
+
+    async def identities(self, topics: Iterable[str]) -> tuple[str, dict[str, TopicIdentity]]:
+        now = self._world.identity
+        return now.cluster, {f"t.{name}": topic for name, topic in now.topics.items()}
+
     async def changelog(self, role: str, number: int) -> dict[str, bytes]:
         self._world.did("changelog", role, number)
-        return self._world.changelog
+        return self._world.changelog if number == 0 else {}
 
 
 class FakeTransactions:
@@ -125,10 +142,22 @@ class FakeTransactions:
     ) -> None:
         if self._world.hold is not None:
             await self._world.hold.wait()
-        if any(one.value == b"large" for one in records):
+        made = list(records)
+        if any(one.value == b"large" for one in made):
             raise Unsendable("MessageSizeTooLargeError")
-        self._world.did("commit", list(records), dict(offsets), is_late())
+        self._world.did("commit", made, dict(offsets), is_late())
+        self._committed(made, offsets)
+
+    def _committed(self, records: list[Outgoing], offsets: Mapping[TopicPartition, int]) -> None:
         self._world.committed.update(offsets)
+        for one in records:
+            slot = (one.key or b"").decode().removeprefix("gate/0/")
+            if one.topic == "t.state" and slot.startswith((OFFSETS, IDENTITY)) and one.value is not None:
+                self._world.changelog[slot] = one.value
+
+    async def claim(self, records: Iterable[Outgoing], offsets: Mapping[TopicPartition, int]) -> None:
+        self._world.did("claim", list(records), dict(offsets))
+        self._committed(list(records), offsets)
 
     async def stop(self) -> None:
         self._world.did("stop")

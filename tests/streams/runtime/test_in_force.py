@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents.governing import Waiting, Workers, not_using
+from agents.governing import Waiting, not_using
 from schemas.heartbeat import Heartbeat
 from schemas.policy import PolicyDocument
 from schemas.published import Scope
@@ -21,6 +21,7 @@ from streams.runtime import heartbeats as heartbeats_module
 from streams.runtime.broker import Broker
 from streams.runtime.heartbeats import Heartbeats
 from streams.runtime.in_force import InForce
+from streams.runtime.living import Workers
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
 from streams.runtime.policies_topic import change
@@ -143,7 +144,7 @@ async def test_heartbeats_acknowledge_what_is_in_force_once_it_has_settled(
         await settled.wait()
 
     async with running(topics) as in_force, Waiting(topics) as waiting:
-        beats = Heartbeats(topics, "gate", in_force, settle, now_ms)
+        beats = Heartbeats(topics, "gate", "g", in_force, settle, now_ms)
         task = asyncio.create_task(beats.run())
         await comes_true(lambda: in_force.offset > 0)
         while not waiting.workers.beats:

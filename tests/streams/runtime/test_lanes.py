@@ -60,7 +60,9 @@ async def test_a_full_lane_holds_back_nobody_else(lanes: Lanes, world: World) ->
     """In stock Faust the drain blocks on the first full stream, and all others starve."""
     others = {TopicPartition(topic, 1) for topic in ("t.decisions", "t.successors")}
     world.beginnings |= dict.fromkeys(others, 0)
+    world.ends |= dict.fromkeys(others, 0)
     world.committed |= {DECISIONS: 0}
+    world.changelog["offsets/decisions"] = b"0"
     lanes.take([DECISIONS, SUCCESSORS, *others], world)
     await until(lambda: len(lanes.wanted()) == 4)
     world.hold = asyncio.Event()

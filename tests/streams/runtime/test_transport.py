@@ -77,7 +77,7 @@ async def test_the_consumer_reads_committed_commits_nothing_and_is_assigned_by_r
     assert client._isolation_level == "read_committed"
     assert client._enable_auto_commit is False
     assert list(client._partition_assignment_strategy) == [RangePartitionAssignor]
-    assert client._auto_offset_reset == "earliest"
+    assert client._auto_offset_reset == "none", "what retention took is told, not passed over"
     await client.stop()
 
 
@@ -119,16 +119,20 @@ def thread(consumer: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     script: list[dict[TopicPartition, list[FakeRecord]]] = []
 
     async def fetch(*given: Any) -> Any:
+        made.read_to = {at: records[-1].offset + 1 for at, records in script[0].items()}
         return script.pop(0)
 
     async def call(method: Any, *arguments: Any) -> Any:
         return await method(*arguments)
 
     async def getmany(partitions: set[TP], wait_s: float) -> Any:
-        return await made._fetch_records(None, partitions, wait_s)
+        return await made._fetch_records(Client(), partitions, wait_s)
 
     class Client:
         """Seeks on `decisions`, and is not assigned anything else."""
+
+        async def position(self, partition: TopicPartition) -> int:
+            return cast(int, made.read_to.get(partition, 0))
 
         def seek(self, partition: TopicPartition, offset: int) -> None:
             if partition != DECISIONS:
@@ -150,7 +154,8 @@ async def test_a_fetch_says_where_it_began_so_that_a_hole_is_seen(thread: Any) -
         {DECISIONS: [FakeRecord(11)]},
         {SUCCESSORS: [FakeRecord(3, timestamp_type=0)]},
     ]
-    (first,), (second,), (other,) = [await thread.fetch([DECISIONS], 0.0) for _ in range(3)]
+    asked = ([DECISIONS], [DECISIONS], [SUCCESSORS])
+    (first,), (second,), (other,) = [await thread.fetch(places, 0.0) for places in asked]
     assert (first.base, first.next, first.fetched.offsets) == (5, 9, [5, 8])
     assert (second.base, second.next) == (9, 12)
     assert (other.base, other.fetched.input, other.fetched.broker_time) == (-1, "successors", False)

@@ -17,6 +17,7 @@ from streams.runtime.lookup import Lookup
 from streams.runtime.settings import JOIN_S, STUCK_S, Kafka, Role, Worker
 from streams.runtime.transactions import Failed
 from streams.runtime.watchdog import Watchdog
+from streams.truths import Apart, Identity, TopicIdentity
 from tests.streams.runtime.fakes import DECISIONS, SUCCESSORS, EchoStage, World
 
 LONG = 10_000
@@ -32,10 +33,15 @@ class FakeLane:
     busy: bool = False
     takes_records: bool = True
     progress: int = 0
+    identity: Identity | None = None
+    doubts: list[Apart] = field(default_factory=list)
     positions: dict[TopicPartition, int] = field(default_factory=dict)
 
     def position(self, partition: TopicPartition) -> int | None:
         return self.positions.get(partition)
+
+    def doubt(self, why: Apart) -> None:
+        self.doubts.append(why)
 
 
 class FakeLanes:
@@ -56,6 +62,7 @@ class FakeLookup:
 
     def __init__(self) -> None:
         self.answers = True
+        self.ids = {"t.decisions": "d1", "t.successors": "s1"}
         self.end = 0
         self.records = False
         self.asked: list[tuple[TopicPartition, int]] = []
@@ -64,6 +71,9 @@ class FakeLookup:
         if not self.answers:
             raise Failed("no answer")
         return dict.fromkeys(partitions, self.end)
+
+    async def identities(self, topics: list[str]) -> tuple[str, dict[str, TopicIdentity]]:
+        return "c", {topic: TopicIdentity(self.ids[topic], 1) for topic in topics}
 
     async def readable(self, partition: TopicPartition, offset: int) -> bool:
         self.asked.append((partition, offset))
@@ -190,3 +200,15 @@ def test_a_blocked_event_loop_ends_the_process() -> None:
     done = subprocess.run([sys.executable, "-c", BLOCKED], capture_output=True, text=True, timeout=50, check=False)
     assert (done.returncode, done.stdout) == (4, "it ran\n")
     assert done.stderr == "sluicegate: the event loop has been blocked for 10 s\n"
+
+
+async def test_a_topic_that_is_made_again_under_a_lane_stops_it() -> None:
+    """The consumer would read on at the same offset of the new topic, or from its beginning."""
+    was = {"decisions": TopicIdentity("d1", 1), "successors": TopicIdentity("s1", 1)}
+    lane = FakeLane(identity=Identity("c", "g", was))
+    dog, lookup = watchdog(lane)
+    await dog.ask()
+    assert not lane.doubts
+    lookup.ids["t.decisions"] = "d2"
+    await dog.ask()
+    assert [str(one).partition(":")[0] for one in lane.doubts] == ["the topic t.decisions was made again"]
