@@ -17,7 +17,9 @@ from pathlib import Path
 import orjson
 import psutil
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from streams.runtime.broker import Broker, BrokerConfig
 from tests.conftest import QUICK_GROUPS
@@ -148,6 +150,25 @@ def test_a_mistake_of_ours_and_commits_that_take_longer_than_commands_live(
         prometheus.resolves("ours", ("DecidesAgain", "gate"))
 
 
+def test_records_are_removed_before_they_are_read(prometheus: Prometheus, kafka: Broker, tmp_path: Path) -> None:
+    with Workers(prometheus, kafka.bootstrap, "lost", tmp_path) as workers:
+        worker = workers.start()
+        prometheus.resolves("lost")
+        workers.send(30)
+        time.sleep(2)
+        worker.process.send_signal(signal.SIGTERM)
+        worker.process.wait(30)
+        workers.send(40)
+        asyncio.run(_remove(kafka.bootstrap, TopicPartition("lost.decisions", 0), 60))
+        workers.start(port=workers.ports[0])
+        prometheus.fires("lost", ("RecordsLost", "gate"))
+        (lost,) = prometheus.query('ALERTS{alertname="SluicegateRecordsLost", job="lost"}')
+        assert lost["metric"]["input"] == "decisions"
+        code, said = workers.cli("audit")
+        assert code == 1, said
+        assert "lost 30 (lost.decisions/0 30 to 59)" in said
+
+
 def test_an_evaluator_that_does_not_answer(prometheus: Prometheus, kafka: Broker, tmp_path: Path) -> None:
     again = "total: 10m, on_stale: reevaluate}\nevaluator: {url: 'http://127.0.0.1:1/nobody', timeout: 1s}"
     policy = POLICY.replace("total: 10m}", again)
@@ -207,6 +228,15 @@ def _dashboard() -> Iterator[str]:
 def _listens(process: psutil.Process) -> str:
     places = process.net_connections(kind="tcp")
     return " ".join(f":{place.laddr.port}" for place in places if place.status == psutil.CONN_LISTEN)
+
+
+async def _remove(bootstrap: str, partition: TopicPartition, before: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_records({partition: RecordsToDelete(before_offset=before)})
+    finally:
+        await admin.close()
 
 
 async def _delete(bootstrap: str, topic: str) -> None:
