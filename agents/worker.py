@@ -22,7 +22,7 @@ from streams.runtime.living import other_group
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
 from streams.runtime.process import work
-from streams.runtime.settings import Kafka, Worker
+from streams.runtime.settings import COMPRESSIONS, Kafka, Worker
 from streams.runtime.transactions import Failed
 from streams.window import IDS_MAX
 
@@ -55,7 +55,7 @@ async def _run(given: argparse.Namespace) -> None:
     try:
         await _started(made.in_force)
         await made.check()
-        await work(Worker(kafka, made.role, found.partitions), meter, made.in_force, made.beside)
+        await work(Worker(kafka, made.role, found.partitions, given.compression), meter, made.in_force, made.beside)
     finally:
         await made.close()
 
@@ -103,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--capacity", type=float)
     parser.add_argument("--verdict-keys", type=Path)
     parser.add_argument("--no-cloudevents", action="store_true")
+    parser.add_argument("--compression", choices=COMPRESSIONS, default="none")
     parser.add_argument("--log-format", choices=("console", "json"), default="console")
     return parser
 

@@ -19,7 +19,7 @@ from streams.runtime import verdict_keys as keys
 from streams.runtime.metrics_board import Board
 from streams.runtime.metrics_http import Exporter, Watched
 from streams.runtime.policies_topic import seeded
-from streams.runtime.settings import Kafka
+from streams.runtime.settings import COMPRESSIONS, Compression, Kafka
 from streams.window import IDS_MAX
 
 ROLES = ("gate", "reevaluation", "reviews", "exposure")
@@ -118,6 +118,16 @@ owner of the partition does: kill it as you like, nothing is lost and nothing is
     "and the headers of dead letters are there in any case.",
 )
 @click.option(
+    "--compression",
+    envvar="SLUICEGATE_COMPRESSION",
+    type=click.Choice(COMPRESSIONS),
+    default="none",
+    show_default=True,
+    show_envvar=True,
+    help="What outputs and changelog are compressed with: less disk and network, more of this process's time. All of "
+    "them are read, whatever is set, and whatever a topic's own compression.type is.",
+)
+@click.option(
     "--log-format",
     envvar="SLUICEGATE_LOG_FORMAT",
     type=click.Choice(["console", "json"]),
@@ -138,6 +148,7 @@ def worker(
     metrics_port: int,
     metrics_host: str,
     cloudevents: bool,
+    compression: Compression,
     log_format: str,
 ) -> None:
     """Run the gate: every decision becomes a command, a review or an exception, exactly once."""
@@ -163,6 +174,7 @@ def worker(
                     f"--group={group or prefix + role}",
                     f"--window-ids={window_ids}",
                     f"--log-format={log_format}",
+                    f"--compression={compression}",
                     *([] if cloudevents else ["--no-cloudevents"]),
                     *([] if verdict_keys is None else [f"--verdict-keys={verdict_keys}"]),
                     *([] if capacity is None else [f"--capacity={capacity}"]),

@@ -136,13 +136,10 @@ class Lane:
 
     async def run(self) -> None:
         """Works until `finish`, or until cancelled. Raises PromiseBroken when going on is wrong."""
+        kafka, role, compression = self._worker.kafka, self._worker.role, self._worker.compression
+        mine = role.transactional_id(kafka, self.number)
         while not self._finishing:
-            transactions = Transactions(
-                self._worker.kafka.bootstrap,
-                self._worker.role.transactional_id(self._worker.kafka, self.number),
-                self.number,
-                self._worker.role.group,
-            )
+            transactions = Transactions(kafka.bootstrap, mine, self.number, role.group, compression)
             try:
                 stage = await self._bounded_hand_over(transactions)
                 await self._work(transactions, stage)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from streams.batch import Input
 from streams.runtime.stage import Stage
@@ -42,6 +43,10 @@ PRODUCER_BATCH_BYTES = 1024 * 1024  # of one record batch; output topics take tw
 # a batch makes some thousand objects that all end with it; looking for cycles among them every 700 finds none
 GC_THRESHOLDS = (20_000, 20, 20)
 RETRY_BACKOFF_MS = 2  # of the producer, see `transactions`
+
+
+Compression = Literal["none", "gzip", "snappy", "lz4", "zstd"]
+COMPRESSIONS: tuple[Compression, ...] = get_args(Compression)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +96,4 @@ class Worker:
     kafka: Kafka
     role: Role
     partitions: int
+    compression: Compression = "none"  # of what it writes in transactions

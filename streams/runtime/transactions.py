@@ -32,7 +32,14 @@ from aiokafka.errors import (
 
 from streams.batch import Headers
 from streams.runtime.failpoints import reach
-from streams.runtime.settings import COMMIT_S, PRODUCER_BATCH_BYTES, REQUEST_S, RETRY_BACKOFF_MS, TRANSACTION_S
+from streams.runtime.settings import (
+    COMMIT_S,
+    PRODUCER_BATCH_BYTES,
+    REQUEST_S,
+    RETRY_BACKOFF_MS,
+    TRANSACTION_S,
+    Compression,
+)
 from streams.runtime.tasks import closed
 
 aiokafka.producer.sender.BACKOFF_OVERRIDE = RETRY_BACKOFF_MS / 1000
@@ -95,7 +102,9 @@ def _named(error: BaseException) -> Exception:
 class Transactions:
     """The transactional producer of one partition number of one role."""
 
-    def __init__(self, bootstrap: str, transactional_id: str, number: int, group: str) -> None:
+    def __init__(
+        self, bootstrap: str, transactional_id: str, number: int, group: str, compression: Compression = "none"
+    ) -> None:
         self.number = number
         self._group = group
         self._producer = AIOKafkaProducer(
@@ -105,6 +114,7 @@ class Transactions:
             transaction_timeout_ms=int(TRANSACTION_S * 1000),
             request_timeout_ms=int(REQUEST_S * 1000),
             max_batch_size=PRODUCER_BATCH_BYTES,
+            compression_type=None if compression == "none" else compression,
             linger_ms=0,
             retry_backoff_ms=RETRY_BACKOFF_MS,
         )

@@ -102,7 +102,8 @@ All outputs of every run are read back: one that is missing, twice, or in the wr
     "names",
     default="ours,bare",
     show_default=True,
-    help="Which two, the first compared with the second: ours; bare; fresh, ours with context and superseding.",
+    help="Which two, the first compared with the second: ours; bare; fresh, ours with context and superseding; "
+    "lz4, zstd or snappy, ours with compressed outputs.",
 )
 @click.option(
     "--json",

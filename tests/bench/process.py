@@ -18,10 +18,12 @@ from streams.errors import CheckFailed
 
 HERE = Path(__file__).parent
 HOME = HERE.parents[1]
+COMPRESSED = ("snappy", "lz4", "zstd")
 COMMANDS = {
     "ours": [str(HERE / "peer.sh")],
     "bare": [sys.executable, "-m", "tests.bench.bare_loop"],
     "fresh": [str(HERE / "peer.sh"), "policies-fresh"],  # ours, with context and superseding
+    **{codec: ["env", f"SLUICEGATE_COMPRESSION={codec}", str(HERE / "peer.sh")] for codec in COMPRESSED},
 }
 STOP_S = 20.0
 LOG_LINES = 15

@@ -1,9 +1,11 @@
-"""Batches that no client of ours would make, appended as they are."""
+"""Batches as a broker keeps them: some that no client of ours would make, appended; and what it made of others."""
 
 from __future__ import annotations
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.protocol.produce import ProduceRequest
+
+from streams.runtime.broker import Broker
 
 
 async def append(client: AIOKafkaProducer, topic: str, batch: bytes) -> int:
@@ -14,3 +16,14 @@ async def append(client: AIOKafkaProducer, topic: str, batch: bytes) -> int:
     ((_, ((_, code, offset, *_),)),) = answer.topics
     assert code == 0, answer
     return int(offset)
+
+
+def codecs_of(kafka: Broker, topic: str) -> set[int]:
+    """In which codecs the broker keeps the batches of partition 0 that are no markers."""
+    found, at = set(), 0
+    data = b"".join(one.read_bytes() for one in sorted((kafka.data / "log" / f"{topic}-0").glob("*.log")))
+    while at + 61 <= len(data) and (length := int.from_bytes(data[at + 8 : at + 12], "big")):
+        if not data[at + 22] & 0x20:
+            found.add(data[at + 22] & 7)
+        at += 12 + length
+    return found

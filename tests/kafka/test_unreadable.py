@@ -7,7 +7,7 @@ from pathlib import Path
 
 from streams.runtime.broker import Broker
 from streams.runtime.topics import apply
-from tests.kafka.appending import append
+from tests.kafka.appending import append, codecs_of
 from tests.kafka.harness import (
     SLUICEGATE,
     WAIT_S,
@@ -65,11 +65,12 @@ async def test_each_is_answered_once_by_its_range_and_its_neighbours_as_ever(
         torn = (await (await client.send_batch(batch, topic, partition=0))).offset
         await send(kafka.bootstrap, [record(topic, decision("last"))])
     tear(kafka, topic, b"torn-2")
-    with worker(kafka.bootstrap, prefix, tmp_path) as gate:
+    with worker(kafka.bootstrap, prefix, tmp_path, more=["--compression=zstd"]) as gate:
         found = await dispositions(kafka.bootstrap, prefix, 7)
         assert peak_mib(gate) < MIB_MAX
         assert await gate.stop() == 0, gate.log
     assert [output for output, _ in found.values()].count("commands") == 3
+    assert [codecs_of(kafka, prefix + kind) for kind in ("commands", "exceptions", "state")] == [{ZSTD}] * 3
     refused = {body["source"]["offset"]: body for output, body in found.values() if output == "exceptions"}
     ranges = {at: (body["source"]["through"], body["reason"]) for at, body in refused.items()}
     expected = {at: (at, "invalid.batch") for at in bombs} | {torn: (torn + 2, "invalid.batch")}

@@ -101,7 +101,9 @@ class World:
     async def seek_to(self, partition: TopicPartition, offset: int) -> None:
         self.did("seek", partition, offset)
 
-    def transactions(self, bootstrap: str, transactional_id: str, number: int, group: str) -> FakeTransactions:
+    def transactions(
+        self, bootstrap: str, transactional_id: str, number: int, group: str, compression: str = "none"
+    ) -> FakeTransactions:
         self.ids.append(transactional_id)
         return FakeTransactions(self)
 
