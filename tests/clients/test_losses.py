@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from sluicegate_kit import KitError, Limits, Lost
+from sluicegate_kit import KitError, Limits, Lost, Producer
 from sluicegate_kit.halts import Scope
 
 from streams.runtime import topics
@@ -19,7 +19,7 @@ from streams.runtime.broker import Broker
 from tests.clients.test_halts import halt
 from tests.clients.test_on_kafka import PARTITIONS, Running, command
 from tests.kafka.appending import append
-from tests.kafka.harness import Record, committed_is, producer, read
+from tests.kafka.harness import Record, committed_is, decision, producer, read
 from tests.streams.runtime.batching import LZ4, NONE, ZSTD, bomb, head, record, sealed, varint
 
 
@@ -65,6 +65,13 @@ async def test_each_codec_on_what_the_kit_reads(running: Running, tmp_path: Path
     by_id = {one["command_id"]: one["status"] for one in await running.receipts(8)}
     assert by_id == {f"c-{n}": "executed" for n in range(4)} | {f"c-{n + 10}": "refused" for n in range(4)}
     assert sorted(seen) == [0, 1, 2, 3]
+    for codec in codecs:
+        async with Producer(running.bootstrap, prefix=running.prefix, compression=codec) as kit:
+            await kit.send(**decision(f"d-{codec}", action="x" * 50_000))
+            client: Any = None if kit._sending is None else kit._sending._client
+            assert client._compression_type == codec
+    found = await read(running.bootstrap, [running.prefix + "decisions"], 4)
+    assert [one.json()["id"] for one in found] == [f"d-{codec}" for codec in codecs]
 
 
 async def test_any_bytes_on_what_it_reads_leave_the_good_commands_alone(running: Running, tmp_path: Path) -> None:
