@@ -10,6 +10,7 @@ from streams.batch import Fetched
 from streams.exposure import Exposures
 from streams.headers import DEFAULTS, HeaderSettings
 from streams.memory import Memory
+from streams.partitioning import ANYWHERE, Home
 from streams.path import decide
 from streams.runtime.clock import clock_ms
 from streams.runtime.in_force import InForce
@@ -45,7 +46,8 @@ class GateStage:
         exposure = Exposures() if leases is None else Exposures(number, leases.partitions)
         if leases is not None:
             exposure.leases = leases.held(number)
-        self._memory = Memory(Window(ids_max), admission=Admission(capacity_per_s), exposure=exposure)
+        home = ANYWHERE if leases is None else Home(number, leases.partitions)
+        self._memory = Memory(Window(ids_max), admission=Admission(capacity_per_s), exposure=exposure, home=home)
         self.intact = True
         self._pace = None if capacity_per_s is None else Pace(capacity_per_s)
 

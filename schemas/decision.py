@@ -16,8 +16,11 @@ LINEAGE_FIELDS = frozenset({"root_id", "attempt", "first_observed_at_ms", "final
 class Decision(Struct, frozen=True, gc=False):
     """What a producer emits on `decisions`. Fields it sends beyond these are carried, not refused.
 
-    `id` is the producer's idempotency key: it names one decision of one entity for ever and holds no `~`.
-    `action` is opaque and travels byte for byte; where it is an object, its `type` names the action type.
+    `id` is the producer's idempotency key: it names one decision of one entity for ever and holds no `~`. Sent again it
+    is a repeat while its content is the same: workflow, entity, the action's bytes, value_minor, currency, confidence
+    and attributes. Its times, and all other fields, are no content: observed or sent anew, it is no second action.
+    `action` is opaque and travels byte for byte; where it is an object, its `type` names the action type. In it and in
+    `attributes` no object has a key twice. The record's key is the entity, and belongs to its partition (murmur2).
     """
 
     id: Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema={"pattern": "^[^~]*$"})]

@@ -2,15 +2,17 @@
 
 A step may have `type`, `value_minor`, `currency` and `reversible`; what it does not have is the decision's own. The
 rules judge each step, and each step's type with the decision's own value, currency and reversibility, which stand for
-the chain as a whole; the most restrictive outcome counts. A chain cannot be judged when it is empty, has more than
-STEPS_MAX steps, holds something that is no object, or has more steps than so many rules can be asked about: then it
-goes to a person, if it is not blocked anyway. A field of a step that holds something of another kind is missing there;
-it is not made up for by the decision's own.
+the chain as a whole, and with what the steps say of their values together, by currency; the most restrictive outcome
+counts. So neither a single step nor all of them are worth more than a limit allows. A chain cannot be judged when it
+is empty, has more than STEPS_MAX steps, holds something that is no object, or has more steps than so many rules can be
+asked about: then it goes to a person, if it is not blocked anyway. A field of a step that holds something of another kind is missing there; it is not made up for by the
+decision's own.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import msgspec
 import orjson
@@ -59,6 +61,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 Subject = Decision | Successor | Step
+Unknown = Literal["field_missing", "currency_mismatch"]
 
 
 def is_chain(decision: Decision | Successor) -> bool:
@@ -72,6 +75,7 @@ def steps_of(decision: Decision | Successor) -> list[Step] | None:
     if not read or len(read) > STEPS_MAX or not all(isinstance(one, dict) for one in read):
         return None
     found: dict[tuple[Any, ...], Step] = {}
+    sums = _sums(read, decision)
     for one in read:
         kind = one.get("type")
         own = (
@@ -81,10 +85,57 @@ def steps_of(decision: Decision | Successor) -> list[Step] | None:
             _given(one, "reversible", decision.reversible, bool),
         )
         whole = (own[0], decision.value_minor, decision.currency, decision.reversible)
-        for seen in (own, whole):
+        for seen in (own, whole, *((own[0], *one, decision.reversible) for one in sums)):
             # an expression may look at anything in the step, so steps are the same only as a whole
             found.setdefault((*seen, orjson.dumps(one)), Step(decision, one, *seen))
     return list(found.values())
+
+
+def worth(decision: Decision | Successor, currency: str) -> int | Unknown:
+    """The magnitude of the decision in this currency, or why it is not known: what limits over decisions add up.
+
+    A chain is worth what it says of itself, or what its steps say together where that is more.
+    """
+    if decision.value_minor is None or decision.currency is None:
+        return "field_missing"
+    if decision.currency != currency:
+        return "currency_mismatch"
+    total = abs(decision.value_minor)
+    if not is_chain(decision):
+        return total
+    of_steps = 0
+    for step in json_of(memoryview(decision.action)):
+        if not isinstance(step, dict) or step.get("value_minor") is None:
+            continue
+        value, named = _stated(step, decision)
+        if value is None or named is None:
+            return "field_missing"
+        if named != currency:
+            return "currency_mismatch"
+        of_steps += abs(value)
+    return max(total, of_steps)
+
+
+def _stated(step: dict[str, Any], decision: Decision | Successor) -> tuple[int | None, str | None]:
+    """What a step that has a value says of it, and in which currency; None for what cannot be understood."""
+    return _given(step, "value_minor", None, int), _given(step, "currency", decision.currency, str)
+
+
+def _sums(steps: Sequence[dict[str, Any]], decision: Decision | Successor) -> list[tuple[int, str | None]]:
+    """What the values that steps have come to together, by currency, where there are several.
+
+    Values of both signs do not make up for each other: their magnitudes are added.
+    """
+    by_currency: dict[str | None, list[int]] = {}
+    for step in steps:
+        value, currency = _stated(step, decision)
+        if value is not None:
+            by_currency.setdefault(currency, []).append(value)
+    return [
+        (sum(values) if max(values) <= 0 else sum(map(abs, values)), currency)
+        for currency, values in by_currency.items()
+        if len(values) > 1
+    ]
 
 
 def action_types(decision: Decision | Successor) -> list[str | None]:

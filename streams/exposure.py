@@ -17,8 +17,7 @@ from typing import NamedTuple
 from schemas.lease import Account, Demand, ExposureSeen
 from streams.batch import Refused, Remembered, Row
 from streams.exposure_terms import GRACE_MS, ExposureTerms, owned, pool, slice_of
-from streams.partitioning import partition_of
-from streams.ring import Ring
+from streams.ring import Form, Planned, Ring
 
 ACCOUNTS_MAX = 50_000  # of one window length, per partition number: some 200 bytes each
 SLOTS = 8_192
@@ -47,9 +46,14 @@ class _Take(NamedTuple):
     against: str  # why it does not fit, or nothing
 
 
-ASTRAY = Refused(
-    "invalid.key", "a limit of its entity relies on the partition, and this is not the one that its key belongs to"
-)
+class Taken(NamedTuple):
+    """What a batch took: the changelog's records, by slot; what becomes of each ring, by window_ms; and until when."""
+
+    slots: Mapping[str, bytes]
+    planned: Mapping[int, Planned]
+    clock_ms: int
+
+
 NO_LEASES: Mapping[bytes, Held] = MappingProxyType({})
 
 
@@ -79,9 +83,6 @@ class Exposures:
         """
         decision = row.decision
         assert decision is not None
-        if self._is_astray(row, limits):
-            row.stage, row.refused = "boundary", ASTRAY
-            return
         takes, reasons = list[_Take](), dict[str, None]()
         for terms in limits:
             amount = terms.amount(decision)
@@ -104,12 +105,6 @@ class Exposures:
             row.stage, row.refused = "boundary", Refused("boundary.limit", _told(blocking))
         elif not taken:
             row.review_reasons = [*reasons, *(["exposure"] if over else [])]
-
-    def _is_astray(self, row: Row, limits: Sequence[ExposureTerms]) -> bool:
-        """Whether an entity's limit would be kept by a partition number that is not the entity's."""
-        if self._partitions == 1 or row.key is None or not any(terms.of_entity for terms in limits):
-            return False
-        return partition_of(row.key, self._partitions) != self._number
 
     def _look(self, new: Remembered, row: Row, terms: ExposureTerms, amount: int, now_ms: int) -> _Take:
         assert row.decision is not None
@@ -168,17 +163,24 @@ class Exposures:
             at_ms=now_ms,
         )
 
-    def commit(self, new: Remembered, now_ms: int) -> dict[str, bytes]:
-        """Keeps what was taken; the changelog's records, by slot."""
-        slots: dict[str, bytes] = {}
+    def plan(self, new: Remembered, now_ms: int) -> Taken:
+        """What was taken, to be kept by `apply` once it is committed, and the changelog's records, by slot."""
+        planned, slots = dict[int, Planned](), dict[str, bytes]()
         for window_ms, entries in new.exposure.items():
-            change = self._ring(window_ms).commit(entries, now_ms)
-            assert change is not None
-            slots[f"{window_ms}/{change.slot}"] = change.value
+            made = self._ring(window_ms).plan(entries, now_ms)
+            assert made is not None
+            planned[window_ms] = made
+            slots[f"{window_ms}/{made.change.slot}"] = made.change.value
+        clock_ms = max(self._clock_ms, now_ms)
         if slots:
-            self._clock_ms = max(self._clock_ms, now_ms)
-            slots[CLOCK] = b"%d" % self._clock_ms
-        return slots
+            slots[CLOCK] = b"%d" % clock_ms
+        return Taken(slots, planned, clock_ms)
+
+    def apply(self, taken: Taken) -> None:
+        """Keeps what was planned last."""
+        for window_ms, planned in taken.planned.items():
+            self._ring(window_ms).apply(planned)
+        self._clock_ms = taken.clock_ms
 
     def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
         """Takes over what an earlier owner committed. Raises ValueError on what it cannot read."""
@@ -194,7 +196,7 @@ class Exposures:
 
     def _ring(self, window_ms: int) -> Ring:
         if (ring := self._rings.get(window_ms)) is None:
-            ring = self._rings[window_ms] = Ring(_FORMAT, 8, self._accounts_max, SLOTS)
+            ring = self._rings[window_ms] = Ring(Form(_FORMAT, 8), self._accounts_max, SLOTS)
         return ring
 
 

@@ -17,7 +17,7 @@ from typing import Literal
 
 from schemas.decision import Decision, Successor
 from schemas.policy import PolicyDocument
-from streams.superseding import action_type
+from streams.chains import Unknown, action_types, is_chain, worth
 from streams.terms import duration_ms
 
 OWNED_ONE_OF = 5  # of a limit, shared out beforehand
@@ -28,7 +28,6 @@ _CACHED_MAX = 16_384
 NO_WINDOW_MS = 1
 
 Per = Literal["segment", "action_type", "entity"]
-Unknown = Literal["field_missing", "currency_mismatch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +53,14 @@ class ExposureTerms:
 
     def amount(self, decision: Decision | Successor) -> int | Unknown:
         """What the decision adds, or why that is not known."""
-        if self.currency is None:
-            return 1
-        if decision.value_minor is None or decision.currency is None:
-            return "field_missing"
-        return abs(decision.value_minor) if decision.currency == self.currency else "currency_mismatch"
+        if "action_type" in self.per and is_chain(decision) and len(set(action_types(decision))) > 1:
+            return "field_missing"  # a chain of several types belongs to no account
+        return 1 if self.currency is None else worth(decision, self.currency)
 
     def values(self, decision: Decision | Successor) -> tuple[str | None, ...]:
         """What of the decision chooses the account, in the order of `per`."""
         return tuple(
-            [
-                action_type(bytes(decision.action)) if one == "action_type" else getattr(decision, one)
-                for one in self.per
-            ]
+            [action_types(decision)[0] if one == "action_type" else getattr(decision, one) for one in self.per]
         )
 
     def account(self, values: tuple[str | None, ...], now_ms: int) -> bytes:

@@ -21,6 +21,7 @@ from schemas.identifiers import root_digest
 from streams.batch import Fetched, Input, Refused, Row
 from streams.cloudevents import event_of, filled
 from streams.foreign import REFUSALS
+from streams.partitioning import ANYWHERE, Home
 from streams.policy import Policy
 from streams.strict_json import examine
 
@@ -39,10 +40,11 @@ _STRIDE = 30
 _LONG_NUMBER = b"0" * ((NUMBER_DIGITS_MAX + 1) // _STRIDE)
 
 
-def ingest(fetched: Sequence[Fetched], now_ms: int, policies: Mapping[str, Policy]) -> list[Row]:
-    """A row for each record, in order: with its decision, or refused."""
+def ingest(fetched: Sequence[Fetched], now_ms: int, policies: Mapping[str, Policy], home: Home = ANYWHERE) -> list[Row]:
+    """A row for each record, in order: with its decision, or refused. `home`: which keys belong to this partition."""
     rows: list[Row] = []
     for batch in fetched:
+        astray = home.astray(batch.keys)
         plain = _plain(batch.values)
         simple = plain and batch.headers is None and batch.input == "decisions"
         for index, (offset, key, value) in enumerate(zip(batch.offsets, batch.keys, batch.values, strict=True)):
@@ -60,7 +62,11 @@ def ingest(fetched: Sequence[Fetched], now_ms: int, policies: Mapping[str, Polic
                 rows.append(Row(batch, index, offset, key, None, found))
                 continue
             # it can be read, so whatever else is wrong with it, an exception carries it whole
-            row = _row(batch, index, offset, key, found, now_ms, policies)
+            if index in astray and key == found.entity.encode():
+                refused = Refused("invalid.key", home.told(key))
+                row = Row(batch, index, offset, key, found, refused)
+            else:
+                row = _row(batch, index, offset, key, found, now_ms, policies)
             if data is not None:
                 row.data = data
             rows.append(row)
@@ -71,24 +77,25 @@ def _proven(value: bytes | None) -> Decision | None:
     """The decision in a plain value that has nothing but known fields, each once and none null: most are like that.
 
     The colons tell: each field of the top level, each attribute and each key within `action` has one. What msgspec has
-    typed it has also checked; only `action` is left to be read as strictly as its readers will. None: "not proven".
+    typed it has also checked; only `action` is left to be read as strictly as its readers will, and written again as
+    it was understood: of a key that stands twice the last is left, and a colon is missing. None: "not proven".
     """
     if value is None:
         return None
     try:
         decision: Decision = _decode(value)
         action = bytes(decision.action)
-        orjson.loads(action)
+        understood = orjson.loads(action)
     except REFUSALS:
         return None
-    colons = value.count(b":")
+    colons, within = value.count(b":"), action.count(b":")
     keys = _FIELDS - astuple(decision).count(None)
     if decision.attributes is not None:
         keys += len(decision.attributes)
     if (
-        colons - action.count(b":") == keys
+        colons - within == keys
         and colons + value.count(b"[") < DEPTH_MAX
-        and action.count(b'"type"') <= 1
+        and (within == 0 or orjson.dumps(understood).count(b":") == within)
         and "~" not in decision.id
         and len(value) <= VALUE_BYTES_MAX
     ):
@@ -167,7 +174,7 @@ def read(value: bytes | None, source: Input, plain: bool = False) -> Decision | 
     except REFUSALS as error:  # msgspec for example a RecursionError, at a depth that orjson still takes
         problem = examine(value)
         return Refused(*problem) if problem else Refused("invalid.schema", _told(error))
-    if not ((plain or _plain((value,))) and _clean(value, whole, decision)) and (problem := examine(value)):
+    if not ((plain or _plain((value,))) and _clean(value, whole)) and (problem := examine(value)):
         return Refused(*problem)
     return _lineage(decision, whole) or decision
 
@@ -182,32 +189,17 @@ def _plain(values: Iterable[bytes | None]) -> bool:
     return text.isascii() and b"\\" not in text and _LONG_NUMBER not in text[::_STRIDE].translate(_NUMBER_CHARS)
 
 
-def _clean(value: bytes, whole: dict[str, Any], decision: Decision | Successor) -> bool:
+def _clean(value: bytes, whole: dict[str, Any]) -> bool:
     """Cheap proofs that `examine` would find nothing in a plain value; False means "not proven".
 
-    - Every object key has a colon. If the value has no more colons than the top level and `attributes` have distinct
-      keys, plus those in the bytes of `action` and in the strings that were read, then no key of theirs stands twice.
-    - Without a backslash no key is spelt in two ways, so counting `"type"` finds a second one.
     - Going down, each step is into an array or past a key's colon; and with at most 64 opening brackets nothing is
       nested deeper either.
+    - Written again as it was understood, it has as many colons: no key stands twice in any object, for the first of two
+      would be gone. Without a backslash colons in texts are the same before and after.
     """
-    action = bytes(decision.action)
-    colons = value.count(b":")
-    spare = colons - len(whole) - action.count(b":")
-    if decision.attributes:
-        spare -= len(decision.attributes)
-    return (
-        (spare == 0 or spare == _colons(whole))
-        and action.count(b'"type"') <= 1
-        and (1 + colons + value.count(b"[") <= DEPTH_MAX or value.count(b"{") + value.count(b"[") <= DEPTH_MAX)
-    )
-
-
-def _colons(whole: dict[str, Any]) -> int:
-    """The colons in the strings of the top level and of `attributes`: in names of models, addresses, times."""
-    attributes = whole.get("attributes")
-    values = [*whole.values(), *(attributes.values() if isinstance(attributes, dict) else ())]
-    return sum(value.count(":") for value in values if isinstance(value, str))
+    colons, arrays = value.count(b":"), value.count(b"[")
+    shallow = 1 + colons + arrays <= DEPTH_MAX or value.count(b"{") + arrays <= DEPTH_MAX
+    return shallow and orjson.dumps(whole).count(b":") == colons
 
 
 def _lineage(decision: Decision | Successor, whole: dict[str, Any]) -> Refused | None:

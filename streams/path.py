@@ -2,7 +2,7 @@
 
     shedding   what does not fit in time -> refused at a glance; only under overload
     ingest     decode and validate       -> a decision, or refused
-    window     here before?              -> new, or refused
+    window     on its way already?       -> new, or refused
     latency    stage times, clock skew   -> age and stages
     freshness  deadlines, context        -> fresh; or refused, asked again, or shown to a person
     halt       stopped by hand?          -> not, or refused
@@ -80,16 +80,16 @@ class Judged(NamedTuple):
 
 def judged(fetched: Sequence[Fetched], now_ms: int, policies: Snapshot, memory: Memory) -> Judged:
     """All of the path but shedding and publish; see `decide`."""
-    rows = ingest(fetched, now_ms, policies.by_workflow)
+    rows = ingest(fetched, now_ms, policies.by_workflow, memory.home)
     new = _open(rows)
     deadlines(new, policies.by_index)
-    remembered = memory.window.remember(new, now_ms, policies.tolerances_ms)
+    remembered = memory.window.recognise(new, now_ms)
     measured = measure(new, now_ms)
     judge(_open(new), policies.by_index, now_ms, memory.contexts, memory.allowances_ms)
     if policies.halts:
         stop([row for row in new if not row.settled], policies.halts)
     shadowed = bound([row for row in new if not row.settled], policies.by_index)
-    _let_go(_open(new), memory, remembered, now_ms, policies)
+    _let_go(new, memory, remembered, now_ms, policies)
     return Judged(rows, new, remembered, measured, shadowed)
 
 
@@ -102,8 +102,8 @@ def decide(
 ) -> Decided:
     """Decides a batch at one reading of the clock, `now_ms`, which all its outputs carry as `gated_at_ms`.
 
-    `memory` is read and not changed: `memory.commit(decided.remembered, ...)` keeps what is new, once the batch is
-    going to be sent. So a batch that came to nothing can be decided again.
+    `memory` is read and not changed: `memory.plan(decided.remembered, ...)` says what is new, and `memory.apply` keeps
+    it once the batch is committed. So a batch that came to nothing can be decided again.
     """
     plan = None
     if memory.admission is not None:
@@ -126,26 +126,34 @@ def _open(rows: Sequence[Row]) -> list[Row]:
 
 
 def _let_go(rows: Sequence[Row], memory: Memory, remembered: Remembered, now_ms: int, policies: Snapshot) -> None:
-    """Refuses what a later observation has superseded, and what would be, or might become, a second command."""
+    """Refuses what one of the batch has gone before: the same id, a later observation, a command of its root.
+
+    What goes out enters the window.
+    """
+    window, tolerances_ms = memory.window, policies.tolerances_ms
     for row in rows:
+        if remembered.entries and row.stage != "window" and (met := window.meets(remembered, row)) is not None:
+            _refuse(row, "window", met)
+            row.rule = row.context_seen = None  # as if it had come a batch later
+        if row.refused is not None:
+            continue
         freshness, standing = policies.by_index[row.policy].freshness, None
         if freshness.supersede:
             standing = memory.latest.standing(remembered, row, now_ms, freshness.skew_tolerance_ms)
             if standing.superseded is not None:
                 _refuse(row, "superseding", standing.superseded)
                 continue
+        second = window.is_commanded(remembered, row, now_ms)
         limits = policies.by_index[row.policy].exposure
-        if limits and not row.settled and not memory.window.is_commanded(remembered, row, now_ms):
+        if limits and not row.settled and not second:
             memory.exposure.take(remembered, row, limits, now_ms)
             if row.refused is not None:
                 continue
-        if row.settled:
-            second = memory.window.is_commanded(remembered, row, now_ms)
-        else:
-            second = not memory.window.mark_commanded(remembered, row, now_ms, policies.tolerances_ms)
         if second:
             _refuse(row, "window", ROOT_HAS_COMMAND)
-        elif standing is not None and row.again is None:
+            continue
+        window.enter(remembered, row, now_ms, tolerances_ms, commanded=not row.settled)
+        if standing is not None and row.again is None:
             remembered.latest[standing.key] = standing.entry
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from schemas.decision import Decision
 from schemas.published import Preapproval
 from schemas.review import Review
-from streams.review_keys import Keys, Unauthorised, may_not
+from streams.review_keys import Keys, Unauthorised, is_within, may_not
 from streams.review_life import Seen
 from streams.review_open import decision_of, kind_of_action
 from streams.review_rules import halted
@@ -31,7 +31,7 @@ def approvers(review: Review, seen: Seen, keys: Keys) -> Iterator[str]:
         roles = keys.roles(one.signature, one.value, given.by)
         if isinstance(roles, Unauthorised):
             continue
-        if may_not(roles, policy.document.review.approvers, decision.value_minor, decision.currency) is None:
+        if may_not(roles, policy.document.review.approvers, decision) is None:
             named.add(given.by)
             yield given.by
 
@@ -48,9 +48,4 @@ def _covers(given: Preapproval, decision: Decision, now_ms: int) -> bool:
         return False
     if given.value_minor_at_most is None:
         return True
-    value_minor = decision.value_minor
-    return (
-        value_minor is not None
-        and given.currency == decision.currency
-        and abs(value_minor) <= given.value_minor_at_most
-    )
+    return is_within(decision, given.value_minor_at_most, given.currency)

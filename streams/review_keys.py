@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import NamedTuple
 
+from schemas.decision import Decision
 from schemas.policy import Approver
 from schemas.rejection import Reason
+from streams.chains import is_chain, worth
 from streams.signatures import verify
 
 
@@ -50,7 +52,7 @@ class Keys:
 NO_KEYS = Keys({})
 
 
-def may_not(roles: Set[str], approvers: list[Approver], value_minor: int | None, currency: str | None) -> str | None:
+def may_not(roles: Set[str], approvers: list[Approver], decision: Decision) -> str | None:
     """Why somebody in these roles may not approve so much, or None: they may. Without approvers everybody may.
 
     Where an approver has a limit, a value that is absent or in another currency is over it: nothing is guessed.
@@ -59,13 +61,19 @@ def may_not(roles: Set[str], approvers: list[Approver], value_minor: int | None,
         return None
     own = [one for one in approvers if one.role in roles]
     for one in own:
-        if one.value_minor_at_most is None:
-            return None
-        if value_minor is not None and currency == one.currency and abs(value_minor) <= one.value_minor_at_most:
+        if one.value_minor_at_most is None or is_within(decision, one.value_minor_at_most, one.currency):
             return None
     told = ", ".join(sorted(roles)) or "none"
     if not own:
         wanted = ", ".join(sorted({one.role for one in approvers}))
         return f"the policy lets {wanted} approve; the roles of this person: {told}"
-    value = "an unknown value" if value_minor is None else f"{value_minor} {currency or 'of no currency'}"
+    value = "an unknown value" if decision.value_minor is None else f"{decision.value_minor} {decision.currency}"
+    if is_chain(decision):
+        value += " or what its steps come to"
     return f"the roles of this person ({told}) may not approve {value}"
+
+
+def is_within(decision: Decision, value_minor_at_most: int, currency: str | None) -> bool:
+    """Whether the decision, all its steps together, is known to be worth no more than this."""
+    found = "field_missing" if currency is None else worth(decision, currency)
+    return isinstance(found, int) and found <= value_minor_at_most

@@ -119,7 +119,7 @@ def _unfit(review: Review, decision: Decision, said: Verdict, roles: Set[str], s
     policy = seen.policy(review)
     if policy is None:
         return Refusal("verdict.role", f"no policy of the workflow {review.workflow!r:.200} is in force")
-    why = may_not(roles, policy.document.review.approvers, decision.value_minor, decision.currency)
+    why = may_not(roles, policy.document.review.approvers, decision)
     if why is not None:
         return Refusal("verdict.role", why)
     if said.by in review.approvals:
@@ -188,7 +188,7 @@ def _modified(review: Review, decision: Decision, said: Verdict, roles: Set[str]
         review, decision=msgspec.Raw(text), action_digest=action_digest(bytes(said.action)), approvals=[]
     )
     made = decision_of(proposed)
-    if (why := may_not(roles, policy.document.review.approvers, made.value_minor, made.currency)) is not None:
+    if (why := may_not(roles, policy.document.review.approvers, made)) is not None:
         return Refusal("verdict.role", why)
     kinds, kind = {kind_of_action(decision)}, kind_of_action(made)
     if policy.evaluator is not None:

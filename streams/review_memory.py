@@ -17,7 +17,7 @@ from schemas.topics import RETENTION_MS
 from streams.review_life import due_ms
 from streams.review_open import Open, packed, unpacked
 from streams.review_reading import Arrived, held, taken_up
-from streams.ring import Ring
+from streams.ring import Form, Ring
 
 OPEN, HELD, ENDED = "open/", "held/", "ended/"
 OPEN_MAX = 20_000  # people do not get through more in a week
@@ -50,7 +50,7 @@ class ReviewMemory:
         self._bytes = 0
         self._by_entity: dict[tuple[str, str], set[str]] = {}
         self._timers: list[tuple[int, str]] = []  # also of reviews that have ended since
-        self._ring = Ring(_FORMAT, _ENTRY.size - 8, ENDED_MAX)
+        self._ring = Ring(Form(_FORMAT, _ENTRY.size - 8), ENDED_MAX)
         self._new: dict[bytes, bytes] = {}
         self._changes: dict[str, bytes | None] = {}
 

@@ -22,6 +22,9 @@ _NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
 
+LOOKED_AT = ("attributes", "action")  # what rules see as a whole: conditions, steps of a chain, expressions
+NAME_MAX, PATH_MAX = 80, 200  # characters of a name, and of where it stands, in the sentence
+
 Problem = tuple[str, str]  # reason code, one sentence
 
 
@@ -85,16 +88,29 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def _repeats(value: bytes) -> Problem | None:
+    """A key that stands twice at the top, or anywhere that a rule can look: within `attributes` and `action`."""
     top = json.JSONDecoder(object_pairs_hook=_Pairs).decode(value.decode())
     if not isinstance(top, _Pairs):
         return "invalid.schema", "the value is JSON but no object"
-    if (name := _repeated(top)) is not None:
-        return "invalid.schema", f"{name[:80]}: the field stands twice"
+    where = _repeated(top)
     for field, inner in top:
-        if field == "attributes" and isinstance(inner, _Pairs) and (name := _repeated(inner)) is not None:
-            return "invalid.schema", f"attributes.{name[:80]}: the field stands twice"
-        if field == "action" and isinstance(inner, _Pairs) and sum(key == "type" for key, _ in inner) > 1:
-            return "invalid.schema", "action.type: the field stands twice"
+        if where is None and field in LOOKED_AT and (below := _repeated_within(inner)) is not None:
+            where = field + below
+    return None if where is None else ("invalid.schema", f"{where[:PATH_MAX]}: the field stands twice")
+
+
+def _repeated_within(value: Any) -> str | None:
+    """The path, from here, of a key that stands twice in this value. How deep it is has been looked at before."""
+    if isinstance(value, _Pairs):
+        if (name := _repeated(value)) is not None:
+            return f".{name}"
+        for name, one in value:
+            if isinstance(one, list) and (below := _repeated_within(one)) is not None:
+                return f".{name[:NAME_MAX]}{below}"
+    elif isinstance(value, list):
+        for place, one in enumerate(value):
+            if isinstance(one, list) and (below := _repeated_within(one)) is not None:
+                return f"[{place}]{below}"
     return None
 
 
@@ -102,6 +118,6 @@ def _repeated(pairs: _Pairs) -> str | None:
     seen: set[str] = set()
     for name, _ in pairs:
         if name in seen:
-            return name
+            return name[:NAME_MAX]
         seen.add(name)
     return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -18,11 +19,12 @@ from msgspec import Raw
 from schemas.decision import Successor
 from streams.batch import Refused, Remembered, Row
 from streams.foreign import object_of
-from streams.ring import SLOTS, Change, Ring, expires_ms
+from streams.ring import SLOTS, Form, Planned, Ring, expires_ms
 
 ENTITIES_MAX = 250_000  # (workflow, entity, action type) per partition number
-_ENTRY = struct.Struct(">Qq")  # expires_ms, observed_at_ms
-_FORMAT = 4
+OWNER_BYTES = 4
+_ENTRY = struct.Struct(f">Qq{OWNER_BYTES}s")  # expires_ms, observed_at_ms, whose it is
+_FORM = Form(8, _ENTRY.size - 8, OWNER_BYTES, before=(4, 8))
 
 
 def action_type(action: bytes | Raw) -> str | None:
@@ -44,7 +46,7 @@ class Latest:
     """The latest observation that went out, by workflow, entity and action type, of one partition number."""
 
     def __init__(self, entities_max: int = ENTITIES_MAX, slots: int = SLOTS) -> None:
-        self._ring = Ring(_FORMAT, 8, entities_max, slots)
+        self._ring = Ring(_FORM, entities_max, slots)
 
     def __len__(self) -> int:
         return len(self._ring)
@@ -62,21 +64,31 @@ class Latest:
         known = new.latest.get(key) or self._ring.get(key)
         until_ms = row.final_deadline_ms + tolerance_ms
         if known is not None:
-            known_until_ms, latest_ms = _ENTRY.unpack(known)
+            known_until_ms, latest_ms, _ = _ENTRY.unpack(known)
             if expires_ms(known) > now_ms and latest_ms > stands_at_ms:
                 told = f"a decision that was observed {latest_ms - stands_at_ms} ms later went before it"
                 return Standing(key, known, Refused("superseded", told))
             # a successor's new observation may be behind one that its root's time did not see
             until_ms, observed_ms = max(until_ms, known_until_ms), max(observed_ms, latest_ms)
-        return Standing(key, _ENTRY.pack(until_ms, observed_ms))
+        return Standing(key, _ENTRY.pack(until_ms, observed_ms, owner_of(decision.workflow)))
 
-    def commit(self, new: Remembered, now_ms: int) -> Change | None:
-        """Keeps what was noted; see `Ring.commit`."""
-        return self._ring.commit(new.latest, now_ms)
+    def plan(self, new: Remembered, now_ms: int) -> Planned | None:
+        """What was noted, to be kept by `apply` once it is committed; see `Ring.plan`."""
+        return self._ring.plan(new.latest, now_ms)
+
+    def apply(self, planned: Planned) -> None:
+        """See `Ring.apply`."""
+        self._ring.apply(planned)
 
     def restore(self, values: Iterable[bytes], now_ms: int) -> None:
         """Reads the changelog back; see `Ring.restore`."""
         self._ring.restore(values, now_ms)
+
+
+@lru_cache(4_096)
+def owner_of(workflow: str) -> bytes:
+    """Whose an entry of a ring is, in a few bytes. Two workflows that share them can push out each other's oldest."""
+    return sha256(workflow.encode()).digest()[:OWNER_BYTES]
 
 
 def _digest(workflow: str, entity: str, kind: str | None) -> bytes:

@@ -1,7 +1,9 @@
-"""The window: which ids have been here, so that a repeat never becomes a second action.
+"""The window: which ids are on their way to an action, so that a repeat never becomes a second one.
 
-An id enters with its first record that is not `invalid.*` and is kept until its final deadline plus the tolerance, at
-most `ids_max` of them per partition number; beyond that the oldest go and the promise covers the last `ids_max`.
+An id enters with its first record that became a command, a review or a question to the evaluator, and is kept until
+its final deadline plus the tolerance. What ended in an exception can become no command: it needs no place, and when it
+comes again it is judged again. At most `ids_max` are kept per partition number; beyond that the workflow with the most
+loses its oldest, so that none can push out another's, and the promise covers what is left.
 """
 
 from __future__ import annotations
@@ -15,25 +17,25 @@ import msgspec
 
 from schemas.decision import Decision, Successor
 from streams.batch import Refused, Remembered, Row
-from streams.ring import SLOTS, Change, Ring, expires_ms
+from streams.ring import SLOTS, Form, Planned, Ring, expires_ms
+from streams.superseding import OWNER_BYTES, owner_of
 
-IDS_MAX = 250_000  # per partition number, about 200 bytes each: 50 MB
+IDS_MAX = 250_000  # per partition number, about 240 bytes each: 60 MB
 
 _encode = msgspec.json.Encoder(order="sorted").encode  # one content, one text, whatever the order of attributes
 _encode_flat = msgspec.json.Encoder().encode
 _CONTENT_BYTES = 4
 _CONTENT_AT = slice(8, 8 + _CONTENT_BYTES)
-_ENTRY = struct.Struct(">Q4sB")  # expires_ms, content, commanded
-_FORMAT = 3
-_COMMANDED = b"\x01"
-_CONTENT = attrgetter(
-    "workflow", "entity", "observed_at_ms", "value_minor", "currency", "confidence", "action", "attributes"
-)
+_COMMANDED_AT = 8 + _CONTENT_BYTES
+_NO_CONTENT = bytes(_CONTENT_BYTES)
+_ENTRY = struct.Struct(f">Q{_CONTENT_BYTES}sB{OWNER_BYTES}s")  # expires_ms, content, commanded, whose it is
+_FORM = Form(7, _ENTRY.size - 8, OWNER_BYTES, before=(3, _CONTENT_BYTES + 1))
+_CONTENT = attrgetter("workflow", "entity", "value_minor", "currency", "confidence", "action", "attributes")
 
 
 def content_of(decision: Decision | Successor) -> bytes:
-    """4 bytes that tell two contents of one id apart: workflow, entity, action bytes, observed, value, currency,
-    confidence, attributes (CONTRACT: `duplicate.conflict`).
+    """4 bytes that tell two contents of one id apart: workflow, entity, action bytes, value, currency, confidence and
+    attributes. Times are none of it: an id names one decision, however often it is observed, decided and sent again.
 
     A checksum is enough: where two contents share one, in one case of 2**32, a conflict is called a repeat, and neither
     is acted on.
@@ -48,7 +50,7 @@ class Window:
     """The ids of one partition number of one role."""
 
     def __init__(self, ids_max: int = IDS_MAX, slots: int = SLOTS) -> None:
-        self._ring = Ring(_FORMAT, _CONTENT_BYTES + 1, ids_max, slots)
+        self._ring = Ring(_FORM, ids_max, slots)
 
     def __len__(self) -> int:
         return len(self._ring)
@@ -62,46 +64,48 @@ class Window:
         """Living ids that had to go because there were more than `ids_max`."""
         return self._ring.evicted
 
-    def remember(self, rows: Sequence[Row], now_ms: int, tolerances_ms: Sequence[int]) -> Remembered:
-        """Refuses repeats among `rows` and returns what the batch adds; nothing is kept before `commit`.
+    def recognise(self, rows: Sequence[Row], now_ms: int) -> Remembered:
+        """Refuses among `rows`, which need `digest` and `root`, what was here in an earlier batch.
 
-        Rows need `digest`, `root` and `final_deadline_ms`. `tolerances_ms` is by policy index.
+        Returns an empty note of what this batch adds. `meets` knows repeats within it, `enter` fills it.
         """
-        new = Remembered()
-        entries, ring = new.entries, self._ring
+        get = self._ring.get
         for row in rows:
-            decision = row.decision
-            assert decision is not None
-            content = content_of(decision)
-            known = entries.get(row.digest) or ring.get(row.digest)
+            known = get(row.digest)
             if known is not None and expires_ms(known) > now_ms:
-                row.stage, row.refused = "window", _REPEAT if known[_CONTENT_AT] == content else _CONFLICT
-                continue
-            until_ms = row.final_deadline_ms + tolerances_ms[row.policy]
-            if until_ms > now_ms:
-                entries[row.digest] = _ENTRY.pack(until_ms, content, 0)
-        return new
+                row.stage, row.refused = "window", _again(row, known)
+        return Remembered()
+
+    def meets(self, new: Remembered, row: Row) -> Refused | None:
+        """Why a row of this batch may not go on after those before it: one of them has its id, and went out."""
+        known = new.entries.get(row.digest)
+        return None if known is None else _again(row, known)
 
     def is_commanded(self, new: Remembered, row: Row, now_ms: int) -> bool:
         """Whether the row's root has its one command."""
+        if row.root is row.digest:
+            return False  # a first attempt: that it was not here before has been seen
         known = self._living(row.root, new, now_ms)
-        return known is not None and bool(known[-1])
+        return known is not None and bool(known[_COMMANDED_AT])
 
-    def mark_commanded(self, new: Remembered, row: Row, now_ms: int, tolerances_ms: Sequence[int]) -> bool:
-        """Notes that the row's root has its one command. False when it has one already: then it must not get this."""
-        if row.root is row.digest and (own := new.entries.get(row.root)) is not None and own[-1] == 0:
-            new.entries[row.root] = own[:-1] + _COMMANDED  # a first attempt, which this batch added
-            return True
-        until_ms = row.final_deadline_ms + tolerances_ms[row.policy]
+    def enter(self, new: Remembered, row: Row, now_ms: int, tolerances_ms: Sequence[int], commanded: bool) -> None:
+        """Notes that the row goes out, as its root's one command or towards it. Its root must not have one already."""
+        decision = row.decision
+        assert decision is not None
+        until_ms, owner = row.final_deadline_ms + tolerances_ms[row.policy], owner_of(decision.workflow)
+        content = content_of(decision)
+        if row.root is row.digest:
+            new.entries[row.digest] = _ENTRY.pack(until_ms, content, commanded, owner)
+            return
+        new.entries[row.digest] = _ENTRY.pack(until_ms, content, 0, owner)
         known = self._living(row.root, new, now_ms)
         if known is None:
             # the root came before the window, or to another partition: it is known from here on by its successor
-            known = _ENTRY.pack(until_ms, b"\0" * _CONTENT_BYTES, 0)
-        known_until_ms, content, commanded = _ENTRY.unpack(known)
-        if commanded:
-            return False
-        new.entries[row.root] = _ENTRY.pack(max(known_until_ms, until_ms), content, 1)
-        return True
+            known = _ENTRY.pack(until_ms, _NO_CONTENT, 0, owner)
+        elif not commanded:
+            return
+        known_until_ms, content, _, owner = _ENTRY.unpack(known)
+        new.entries[row.root] = _ENTRY.pack(max(known_until_ms, until_ms), content, commanded, owner)
 
     def _living(self, digest: bytes, new: Remembered, now_ms: int) -> bytes | None:
         entry = new.entries.get(digest) or self._ring.get(digest)
@@ -109,15 +113,24 @@ class Window:
             return entry
         return None
 
-    def commit(self, new: Remembered, now_ms: int) -> Change | None:
-        """Keeps what `remember` found; see `Ring.commit`."""
-        return self._ring.commit(new.entries, now_ms)
+    def plan(self, new: Remembered, now_ms: int) -> Planned | None:
+        """What the batch adds, to be kept by `apply` once it is committed; see `Ring.plan`."""
+        return self._ring.plan(new.entries, now_ms)
+
+    def apply(self, planned: Planned) -> None:
+        """See `Ring.apply`."""
+        self._ring.apply(planned)
 
     def restore(self, values: Iterable[bytes], now_ms: int) -> None:
         """Reads the changelog back; see `Ring.restore`."""
         self._ring.restore(values, now_ms)
 
 
-_REPEAT = Refused("duplicate.repeat", "this id was here before with the same content")
-_CONFLICT = Refused("duplicate.conflict", "this id was here before with other content")
+def _again(row: Row, known: bytes) -> Refused:
+    assert row.decision is not None
+    return _REPEAT if known[_CONTENT_AT] == content_of(row.decision) else _CONFLICT
+
+
+_REPEAT = Refused("duplicate.repeat", "this id has gone out before with the same content")
+_CONFLICT = Refused("duplicate.conflict", "this id has gone out before with other content")
 ROOT_HAS_COMMAND = Refused("duplicate.conflict", "the root of this successor has its command already")

@@ -6,6 +6,7 @@ again before the others, for `Lineage` follows what descends from them.
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 from agents.audit.content import VERBATIM, difference
@@ -27,8 +28,8 @@ IDENTIFIERS = {
     "reevaluations": "request_id",
 }
 _ANSWERED, _COMMANDED = 1, 2  # what became of an input
-_PARTITIONS_MAX = 2**31
-"""Kafka numbers partitions with 31 bits; a deadline and a partition are kept as one integer, which is small."""
+_COMMAND = struct.Struct("<qqiq")
+"""When a command was gated, until when it was fresh, in which partition, and a number that tells its entity."""
 
 
 class Judge:
@@ -50,8 +51,8 @@ class Judge:
         self.lost = Lost(self._result, decisions)
         self._samples: list[tuple[Place, int, Example]] = []
         self._last_source: dict[tuple[Place, str, int], dict[bytes | None, int]] = {}
-        self._home: dict[bytes, int] = {}
-        self._elsewhere: dict[tuple[bytes, int], int] = {}
+        self._commanded: dict[bytes, bytes] = {}
+        self._commanded_again: dict[bytes, list[bytes]] = {}
         self._ahead: list[tuple[Place, int, Example]] = []
         self.highest_source: dict[Place, int] = {}
 
@@ -213,26 +214,27 @@ class Judge:
             self._repeated(record, identifier, gated_at_ms, deadline_ms)
 
     def _repeated(self, record: Record, identifier: str, gated_at_ms: int, deadline_ms: int) -> None:
-        root = _packed(identifier)
-        home = self._home.get(root)
-        at_home = home is None or home % _PARTITIONS_MAX == record.partition
-        if at_home:
-            before_ms = None if home is None else home // _PARTITIONS_MAX
-        else:
-            before_ms = self._elsewhere.get((root, record.partition))
-        if before_ms is not None and gated_at_ms < before_ms:
-            told = f"the same command stands in this partition with the deadline {before_ms}"
-            self._find("command_twice", record, identifier, told)
+        """Holds a command against those of the same root before it: of two that were fresh at once, one is too many.
+
+        In one partition the gate sees every entity's ids; in two only one entity's, for its key has one partition.
+        """
+        root, entity = _packed(identifier), hash(record.key)
+        one = _COMMAND.pack(gated_at_ms, deadline_ms, record.partition, entity)
+        first = self._commanded.setdefault(root, one)
+        if first is one:
             return
-        if before_ms is not None:
-            told = f"the same id was commanded before, until {before_ms}"
-            self._find("id_reused", record, identifier, told)
-        elif not at_home:
-            self._find("id_reused", record, identifier, "the same id is commanded in another partition")
-        if at_home:
-            self._home[root] = deadline_ms * _PARTITIONS_MAX + record.partition
-        else:
-            self._elsewhere[root, record.partition] = deadline_ms
+        others = self._commanded_again.setdefault(root, [])
+        for before in (first, *others):
+            before_ms, until_ms, partition, other = _COMMAND.unpack(before)
+            here = partition == record.partition
+            where = "in this partition" if here else f"in partition {partition}"
+            if (here or other == entity) and gated_at_ms < until_ms and (here or before_ms < deadline_ms):
+                told = f"the same command stands {where} with the deadline {until_ms}"
+                self._find("command_twice", record, identifier, told)
+                return
+        told = f"the same id was commanded {where}, until {until_ms}"
+        self._find("id_reused", record, identifier, f"{told}, of another entity" if other != entity else told)
+        others.append(one)
 
     def _count(self, role: str, fields: dict[str, Any]) -> None:
         setattr(self._result, role, getattr(self._result, role) + 1)

@@ -31,14 +31,15 @@ _ANSWER = struct.Struct(f"<q{len(SUCCESSOR_FITS)}q")  # the successor's own offs
 _FITTED, _REPORTED = b"fitted", b"reported"
 _PARTITIONS_MAX = 2**31  # a partition and an offset are kept as one integer
 _NO_END = 2**63 - 1
-_NOT_ITS_FAULT = ("duplicate", "invalid")  # families of a record that never entered the window, or met its like there
+_NOT_LET_IN = ("duplicate", "invalid", "shed")  # families of a record that never met the window, or its like there
 
 
 @dataclass(slots=True)
 class _Root:
-    """One root in one partition: how often it came in, how often it ended, and how often before its final deadline."""
+    """One root in one partition: how often it went out, how often it ended, and how often before its final deadline."""
 
     final_deadline_ms: int
+    out_at: int = _NO_END  # the offset on `decisions` with which it first went out; a later one is a repeat
     starts: int = 0
     endings: int = 0
     in_time: int = 0
@@ -153,7 +154,10 @@ class Lineage:
         final_ms = final_ms if is_int(final_ms) else 0
         root = self._roots.setdefault(known, _Root(final_ms))
         root.final_deadline_ms = min(root.final_deadline_ms, final_ms)
-        root.starts += self._is_start(fields)
+        if self._is_start(fields):
+            root.starts += 1
+            offset = fields["source"].get("offset")
+            root.out_at = min(root.out_at, offset) if is_int(offset) else root.out_at
 
     def _is_start(self, fields: dict[str, Any]) -> bool:
         source = fields.get("source")
@@ -162,14 +166,13 @@ class Lineage:
 
     def _count(self, root: _Root, role: str, record: Record, fields: dict[str, Any], identifier: str | None) -> None:
         family = str(fields.get("reason")).partition(".")[0] if role == "exceptions" else ""
-        start = self._is_start(fields) and family not in _NOT_ITS_FAULT
-        root.starts += start
-        ends = role == "commands" or (
-            role == "exceptions"
-            and family not in ("duplicate", "execution")  # the latter happen to a command, which is the ending
-            and (family != "invalid" or not self._is_start(fields))
-        )
-        if not ends:
+        if role == "exceptions" and self._is_start(fields):
+            before = fields["source"].get("offset")
+            if family in _NOT_LET_IN or not is_int(before) or before < root.out_at:
+                return  # it did not go out: its ending is of this record alone, and its id may come again
+        root.starts += self._is_start(fields)
+        # what happens to a command is no ending: that the command is
+        if role != "commands" and (role != "exceptions" or family in ("duplicate", "execution")):
             return
         root.endings += 1
         gated_at_ms = fields.get("gated_at_ms")

@@ -43,7 +43,7 @@ REPORTED = ("id_reused", "appended_late")
 ABOUT = {
     "missing": "inputs that nothing answers",
     "duplicates": "further answers to an input already answered",
-    "command_twice": "the same command again, before its deadline",
+    "command_twice": "the same command again, before its deadline, in whatever partition",
     "out_of_order": "answers that overtook an earlier input of their key",
     "late_commands": "commands gated at or past their deadline",
     "altered": "outputs that do not fit their input",
@@ -53,7 +53,7 @@ ABOUT = {
     "misfits": "answers that do not fit their request",
     "ended_twice": "further endings of a review, or of a root that was asked about again",
     "lost": "offsets removed before they were read, at most so many records",
-    "id_reused": "a root commanded in two partitions or after its deadline",
+    "id_reused": "a root commanded after its deadline, or for two entities",
     "appended_late": "commands the broker stored at or past their deadline",
 }
 

@@ -20,6 +20,7 @@ from streams.backtest import ABSENT, Cell, Example, Shape, Tally
 from streams.batch import Fetched, Row
 from streams.exposure import Exposures
 from streams.memory import Memory
+from streams.partitioning import Home
 from streams.path import Snapshot, judged
 from streams.policy import Policy
 from streams.publish import outcome
@@ -56,7 +57,7 @@ class Side:
         self._exposure = RecordedExposure(policies, world.partitions)
         limited = Exposures(number, world.partitions)
         limited.recorded = self._exposure.seen
-        self._memory = Memory(contexts=self.contexts, exposure=limited)
+        self._memory = Memory(contexts=self.contexts, exposure=limited, home=Home(number, world.partitions))
         self._kept_back_ms = {one.index: one.freshness.reserve.initial_ms for one in self._measured}
         self._otherwise: set[str] = set()  # attempts that left another way, or were not there
         self._shapes: dict[Shape, Shape] = {}

@@ -41,7 +41,7 @@ What must be 0:
 
 \b
 Reported beside it:
-  id_reused      a producer gave one id to decisions in two partitions, or again after the deadline
+  id_reused      a producer gave one id to decisions of two entities, or again after the deadline
   appended_late  commands the broker stored at or past their deadline; an executor refuses them
 
 highest_attempt is for you to hold against max_attempts: the audit reads no policies.

@@ -116,12 +116,12 @@ def by_stage(made: list[Fetched], snapshot: Snapshot) -> dict[str, float]:
     timed, memory = Timed(), Memory(Window(ids_max=10**9))
     window = memory.window
     originals = {name: getattr(path, name) for names in STAGES.values() for name in names}
-    remember, commit = timed.wrap("window", window.remember), timed.wrap("window", memory.commit)
+    remember, commit = timed.wrap("window", window.recognise), timed.wrap("window", memory.commit)
     try:
         for stage, names in STAGES.items():
             for name in names:
                 setattr(path, name, timed.wrap(stage, originals[name]))
-        window.remember = remember  # type: ignore[method-assign]  # a stopwatch around the window's own
+        window.recognise = remember  # type: ignore[method-assign]  # a stopwatch around the window's own
         for batch in made:
             commit(decide([batch], NOW_MS, snapshot, memory).remembered, NOW_MS)
     finally:

@@ -211,6 +211,17 @@ def _repeats(one: Callable[[str, bytes], Case]) -> Iterator[Case]:
         "with space": b'{ "type" : "a" , "type"\n:\t"b" }',
     }.items():
         yield one(f"type of action twice, {name}", _decision(f"type {name}", action=text))
+    for name, text in {
+        "in an object": b'{"type":"a","x":{"a":1,"a":2}}',
+        "at its top": b'{"type":"a","b":1,"b":2}',
+        "of a step": b'[{"type":"a"},{"type":"wire","type":"read"}]',
+        "the value of a step": b'[{"value_minor":99999999,"value_minor":1}]',
+        "escaped in a step": rb'[{"type":"wire","t\u0079pe":"read"}]',
+        "with a colon in a text": b'{"type":"a:b","x":{"a":":","a":2}}',
+        "below an array": b'{"lines":[{"q":1},{"q":[{"r":1,"r":1}]}]}',
+    }.items():
+        yield one(f"a key of action twice, {name}", _decision(f"key {name}", action=text))
+    yield one("a key twice deep in an attribute", _decision("deep attr", attributes=b'{"x":{"a":1,"a":2}}'))
 
 
 def _successor(root: bytes, attempt: bytes = b"2", **fields: bytes) -> bytes:
@@ -283,9 +294,6 @@ def _accepted() -> Iterator[Case]:
     yield good("the smallest number", _decision("tiny", action=b"[5e-324,1e-400,-0.0,-0]"))
     yield good("the largest number", _decision("huge", action=b"1.7976931348623157e308"))
     yield good("integers beyond 64 bits in action", _decision("big", action=b'{"n":18446744073709551616}'))
-    yield good("keys twice deep in action", _decision("deep twice", action=b'{"x":{"a":1,"a":2},"b":1,"b":2}'))
-    yield good("type twice deep in action", _decision("deep type", action=b'{"x":{"type":1,"type":2}}'))
-    yield good("keys twice deep in an attribute", _decision("deep attr", attributes=b'{"x":{"a":1,"a":2}}'))
     yield good("keys twice deep in an unknown field", _decision("deep note", note=b'{"a":1,"a":2}'))
     yield good("a surrogate pair", _decision("pair", note=rb'"\ud83d\ude00"'))
     yield good("many surrogate pairs", _decision("pairs", note=b'"%s"' % (rb"\uD83D\uDE00" * 1_000)))

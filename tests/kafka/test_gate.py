@@ -108,11 +108,11 @@ async def test_no_accepted_input_makes_an_output_that_cannot_be_sent(gate: Runni
     escalated = {**broad, "id": "wide!", "value_minor": 999999, "currency": "USD"}
     escalated["action"] = {**broad["action"], "more": broad["action"]["more"][:-20]}
     answers = await gate.put(
-        Record(gate.decisions, key, big, 1),
-        Record(gate.decisions, b"k" * 1_048_000, b"", 1),
-        Record(gate.decisions, b"k", b"\x00" * 1_048_000, 1),
-        record(gate.decisions, broad, 1),
-        record(gate.decisions, escalated, 1),
+        Record(gate.decisions, key, big, 0),
+        Record(gate.decisions, b"k" * 1_048_000, b"", 0),
+        Record(gate.decisions, b"k", b"\x00" * 1_048_000, 0),
+        record(gate.decisions, broad, 0),
+        record(gate.decisions, escalated, 0),
     )
     assert [reason(one) for one in answers] == [
         "invalid.json",
@@ -153,7 +153,7 @@ async def test_a_reply_to_header_makes_nobody_reply(gate: Running) -> None:
 
 async def test_only_the_transactions_move_the_offsets_of_the_group(gate: Running) -> None:
     """Both are exactly one past the last input: the transaction of a batch carries the offset of its last record."""
-    await gate.put(*(record(gate.decisions, decision(f"offset-{number}"), number % 2) for number in range(20)))
+    await gate.put(*(record(gate.decisions, decision(f"offset-{number}", f"acct-{number}")) for number in range(20)))
     last = {
         (gate.decisions, number): 1
         + max(offset for topic, partition, offset in gate.sent if (topic, partition) == (gate.decisions, number))
@@ -173,7 +173,7 @@ async def test_a_successor_is_commanded_under_its_root_with_the_smaller_deadline
     assert command["deadline_ms"] == final_ms
 
     late = successor("root-2", 7, observed_at_ms=now_ms() - 500_000, final_deadline_ms=now_ms() + 10**7)
-    ((_, command),) = await gate.put(record(gate.successors, late, 1))
+    ((_, command),) = await gate.put(record(gate.successors, late, 0))
     assert command["attempt"] == 7
     assert command["deadline_ms"] == late["observed_at_ms"] + 600_000, "the attempt's own budget is the smaller one"
 
@@ -194,8 +194,17 @@ async def test_a_root_has_one_command_and_no_second_one(gate: Running) -> None:
         "commands",
         "duplicate.conflict",
     ]
-    again = successor("fresh", 2)
-    assert reason((await gate.put(record(gate.successors, again, 0)))[0]) == "duplicate.conflict", "other content"
+    again, other = successor("fresh", 2), successor("fresh", 2, value_minor=7)
+    for body, said in ((again, "duplicate.repeat"), (other, "duplicate.conflict")):
+        assert reason((await gate.put(record(gate.successors, body, 0)))[0]) == said, "times are no content"
+
+
+async def test_a_key_in_another_partition_than_javas_is_refused_and_gets_no_second_command(gate: Running) -> None:
+    """What librdkafka's default partitioner does to an entity: the same decision, twice, in two partitions."""
+    astray, home = await gate.put(*(record(gate.decisions, decision("librdkafka"), number) for number in (1, 0)))
+    assert [reason(astray), reason(home)] == ["invalid.key", "commands"]
+    assert "its key belongs to partition 0 of 2" in astray[1]["detail"]
+    assert "partitioner=murmur2_random" in astray[1]["detail"]
 
 
 async def test_the_final_deadline_ends_a_successor(gate: Running) -> None:

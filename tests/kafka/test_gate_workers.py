@@ -164,7 +164,9 @@ async def test_a_broker_that_is_away_is_waited_for_and_then_it_goes_on(tmp_path:
     with Broker(BrokerConfig(data=tmp_path / "kafka")) as kafka:
         await apply(kafka.bootstrap, prefix, partitions=2)
         with worker(kafka.bootstrap, prefix, tmp_path) as child:
-            await send(kafka.bootstrap, [record(prefix + "decisions", decision(f"a-{n}"), n % 2) for n in range(10)])
+            await send(
+                kafka.bootstrap, [record(prefix + "decisions", decision(f"a-{n}", f"acct-{n}")) for n in range(10)]
+            )
             await dispositions(kafka.bootstrap, prefix, 10)
             kafka.stop()
             await asyncio.sleep(12)
@@ -172,7 +174,9 @@ async def test_a_broker_that_is_away_is_waited_for_and_then_it_goes_on(tmp_path:
             said = child.log
             kafka.start()
             await child.said("the broker answers again")
-            await send(kafka.bootstrap, [record(prefix + "decisions", decision(f"b-{n}"), n % 2) for n in range(10)])
+            await send(
+                kafka.bootstrap, [record(prefix + "decisions", decision(f"b-{n}", f"acct-{n}")) for n in range(10)]
+            )
             await dispositions(kafka.bootstrap, prefix, 20)
             found = await audited(kafka.bootstrap, prefix, prefix + "gate")
             kafka.kill()

@@ -11,7 +11,7 @@ import pytest
 
 from schemas.policy import PolicyDocument
 from schemas.topics import RETENTION_MS
-from streams.chains import STEPS_MAX, action_types
+from streams.chains import STEPS_MAX, action_types, worth
 from streams.policy import Policy, compile_policy
 from streams.sampling import is_drawn
 from tests.streams.making import (
@@ -54,6 +54,17 @@ def told(rules: list[dict[str, Any]], **fields: Any) -> str:
         ([{"type": 7}], {}, "no-refund: reviews: field_missing"),
         ([{}], {}, "no-refund: reviews: field_missing"),
         ([{"type": "refund"}, {"type": "a", "value_minor": 9_999}], {}, "no-refund: boundary.blocked"),
+        # no step is over the limit, all of them together are
+        ([{"type": "a", "value_minor": 2_500}] * 2, {}, "small-and-sure: commands"),
+        ([{"type": "a", "value_minor": 2_501}] * 2, {}, "small-and-sure: reviews: value_over_limit"),
+        ([{"type": "a", "value_minor": -2_501}] * 2, {}, "small-and-sure: reviews: value_over_limit"),
+        (
+            [{"type": "a", "value_minor": 2_501}, {"type": "b", "value_minor": -2_500}],
+            {},
+            "small-and-sure: reviews: value_over_limit",
+        ),
+        ([{"type": "a", "value_minor": 60}] * STEPS_MAX, {}, "small-and-sure: reviews: value_over_limit"),
+        ([{"type": "a", "value_minor": 2_501}, {"type": "b"}, {}][:2], {}, "small-and-sure: commands"),
     ],
 )
 def test_a_chain_goes_as_far_as_its_riskiest_step(steps: list[Any], fields: dict[str, Any], becomes: str) -> None:
@@ -65,6 +76,32 @@ def test_a_chain_that_cannot_be_judged_goes_to_a_person_unless_it_is_blocked(act
     assert told([SMALL_AND_SURE], action=action) == "small-and-sure: reviews: field_missing"
     never = {"name": "never", "then": "block", "when": {"segment": {"equals": "x"}}}
     assert told([SMALL_AND_SURE, never], action=action, segment="x") == "never: boundary.blocked"
+
+
+def test_a_rule_about_signs_sees_the_sign_that_all_steps_have() -> None:
+    credits = {"name": "credits", "then": "autonomous", "when": {"value_minor": {"at_most": 0, "currency": "USD"}}}
+    both = [{"type": "a", "value_minor": -5}, {"type": "a", "value_minor": -7}]
+    assert told([credits], action=both, value_minor=-12) == "credits: commands"
+    mixed = [{"type": "a", "value_minor": -5}, {"type": "a", "value_minor": 0}, {"type": "a", "value_minor": 7}]
+    assert told([credits], action=mixed, value_minor=-12) == "None: reviews: no_rule_matched"
+
+
+@pytest.mark.parametrize(
+    ("steps", "fields", "found"),
+    [
+        ([{"type": "a"}] * 2, {}, 1_250),
+        ([{"type": "a", "value_minor": 700}, {"type": "b", "value_minor": -600}], {}, 1_300),
+        ([{"type": "a", "value_minor": 700}], {}, 1_250),
+        ([{"type": "a", "value_minor": 700}], {"value_minor": ...}, "field_missing"),
+        ([{"type": "a", "value_minor": "700"}], {}, "field_missing"),
+        ([{"type": "a", "value_minor": 7, "currency": "EUR"}], {}, "currency_mismatch"),
+        ({"type": "a", "value_minor": 7_000}, {"value_minor": -3}, 3),
+        ([1], {}, 1_250),
+    ],
+)
+def test_a_chain_is_worth_what_it_says_or_what_its_steps_come_to(steps: Any, fields: Any, found: Any) -> None:
+    one = row(decision(action=steps, **fields)).decision
+    assert one is not None and worth(one, "USD") == found
 
 
 def test_a_chain_does_not_touch_the_other_rows_of_its_batch() -> None:

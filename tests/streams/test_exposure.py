@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-import pytest
-from aiokafka.partitioner import murmur2 as murmur2_of_aiokafka
 
 from schemas.lease import ExposureSeen
 from streams.exposure import Exposures, Held
 from streams.exposure_terms import GRACE_MS
 from streams.memory import Memory
-from streams.partitioning import murmur2, partition_of
+from streams.partitioning import Home, partition_of
 from streams.path import Snapshot, decide
 from streams.policy import Policy
 from tests.streams.exposing import limited, open_to_all, terms
@@ -170,18 +168,33 @@ def test_it_does_not_ask_where_nothing_is_left() -> None:
     assert len(found.remembered.demands) == 1
 
 
+def test_a_chain_takes_what_its_steps_come_to() -> None:
+    steps = [{"type": "a", "value_minor": 400}, {"type": "b", "value_minor": 400}]
+    chain = decision(1, action=steps, value_minor=500, currency="EUR")
+    told, records = go(Memory(), open_to_all(TEN_EUR), chain, decision(2, value_minor=201, currency="EUR"))
+    assert told == ["commands", "reviews: exposure"]
+    assert records[1]["exposure_seen"][TEN_EUR["name"]]["used"] == 800
+
+
+def test_a_limit_per_action_type_is_not_got_round_by_a_chain() -> None:
+    policy = open_to_all({**THREE, "count_at_most": 1, "per": ["action_type"]})
+    single, chain = decision(1, action={"type": "a"}), decision(2, action=[{"type": "a"}] * 2)
+    mixed = decision(3, action=[{"type": "a"}, {"type": "b"}])
+    assert go(Memory(), policy, single, chain, mixed)[0] == [
+        "commands",
+        "reviews: exposure",
+        "reviews: field_missing",
+    ]
+
+
 def test_an_entity_has_the_whole_limit_in_its_partition_and_none_in_another() -> None:
     policy = limited({**THREE, "per": ["entity"]})
     number = partition_of(b"acct-17", 4)
-    told, _ = go(Memory(exposure=Exposures(number, 4)), policy, *[decision(n) for n in range(4)])
+    here, elsewhere = Home(number, 4), Home((number + 1) % 4, 4)
+    told, _ = go(Memory(exposure=Exposures(number, 4), home=here), policy, *[decision(n) for n in range(4)])
     assert told == ["commands"] * 3 + ["reviews: exposure"]
-    assert go(Memory(exposure=Exposures((number + 1) % 4, 4)), policy, decision(1))[0] == ["invalid.key"]
-
-
-@pytest.mark.parametrize("size", range(12))
-def test_partitions_are_those_of_kafkas_own_producers(size: int) -> None:
-    key = bytes(range(250, 250 - size, -1))
-    assert murmur2(key) == murmur2_of_aiokafka(key) & 0xFFFFFFFF
+    memory = Memory(exposure=Exposures(elsewhere.number, 4), home=elsewhere)
+    assert go(memory, policy, decision(1))[0] == ["invalid.key"]
 
 
 def test_a_replay_with_what_was_seen_decides_the_same() -> None:

@@ -153,11 +153,12 @@ class Simulated:
             else:
                 self.over += 1
         self.demands += map(msgspec.json.encode, new.demands.values())
-        written = gate.commit(new, now_ms)
+        taken = gate.plan(new, now_ms)
         if dies:
             self.move(number)
             return 0
-        self.gate_log[number] |= written
+        gate.apply(taken)
+        self.gate_log[number] |= taken.slots
         self.used += ran
         return sum(ran.values())
 

@@ -12,6 +12,7 @@ from schemas.decision import Decision, Successor
 from schemas.identifiers import root_digest
 from streams.batch import Fetched, Refused
 from streams.ingest import ingest, read, refusal
+from streams.partitioning import Home
 from tests.corpus.cases import CASES, Case
 from tests.streams.making import BILLING, NOW_MS, decided, decision, encoded, fetched, only, successor
 
@@ -173,3 +174,26 @@ def test_the_brokers_time_bounds_what_a_producer_may_claim() -> None:
     assert refused(fetched([claimed], broker_ms=NOW_MS - 600_000)) == "invalid.future"
     assert refused(fetched([claimed], broker_ms=NOW_MS - 300_000 - 2_000)) is None
     assert refused(fetched([claimed], broker_ms=NOW_MS - 600_000, broker_time=False)) is None
+
+
+def test_a_key_that_belongs_to_another_partition_is_refused_with_the_cure_for_the_client() -> None:
+    """Java's murmur2 puts acct-17 into partition 0 of 4, and acct-2 into 3; librdkafka's default does not."""
+    batch = fetched([decision(1), decision(2, entity="acct-2"), decision(3, observed_at_ms=-1)])
+    first, second, third = ingest([batch], NOW_MS, POLICIES, Home(3, 4))
+    assert first.refused is not None and first.refused.reason == "invalid.key"
+    told = first.refused.detail
+    assert "its key belongs to partition 0 of 4 (Java's murmur2), and it came to partition 3" in told
+    for family in ("partitioner=murmur2_random", "kafka-go", "KafkaJS", "ruby-kafka"):
+        assert family in told
+    assert second.refused is None
+    assert third.refused is not None and third.refused.reason == "invalid.key", "key before time"
+
+
+def test_a_key_that_is_not_the_entity_is_told_as_such_wherever_it_came() -> None:
+    (row,) = ingest([fetched([decision(1)], [b"acct-18"])], NOW_MS, POLICIES, Home(3, 4))
+    assert row.refused == Refused("invalid.key", "the record's key is not the entity")
+
+
+def test_successors_keep_to_the_partition_of_their_key_too() -> None:
+    (row,) = ingest([fetched([successor()], source="successors")], NOW_MS, POLICIES, Home(3, 4))
+    assert row.refused is not None and row.refused.reason == "invalid.key"

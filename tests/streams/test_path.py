@@ -189,7 +189,7 @@ def test_a_batch_decided_again_before_its_commit_gives_the_same() -> None:
     first, second = decide([batch], NOW_MS, policies, memory), decide([batch], NOW_MS, policies, memory)
     assert first == second
     late = decide([batch], NOW_MS + 50, policies, memory)
-    assert outcomes(late) == ["stale.expired", "commands", "duplicate.repeat"]
+    assert outcomes(late) == ["stale.expired", "commands", "commands"], "what expired came to nothing; its repeat may"
 
 
 def test_a_batch_is_decided_as_its_parts_would_be() -> None:

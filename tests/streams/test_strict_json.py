@@ -48,6 +48,7 @@ def test_finds_nothing_in_what_is_strict_json(case: Case) -> None:
         (b'{"a":1,"a":2}', "a: the field stands twice"),
         (b'{"attributes":{"a":1,"a":2}}', "attributes.a: the field stands twice"),
         (b'{"action":{"type":1,"type":2}}', "action.type: the field stands twice"),
+        (b'{"action":[{"type":1},{"x":[0,{"b":1,"b":1}]}]}', "action[1].x[1].b: the field stands twice"),
     ],
 )
 def test_the_sentence_says_what_and_where(value: bytes, sentence: str) -> None:

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from schemas.identifiers import root_digest
 from streams.batch import Remembered, Row
+from streams.ring import Change
 from streams.window import Window, content_of
 from tests.streams.making import (
     BILLING,
@@ -24,6 +26,7 @@ from tests.streams.making import (
     successor,
 )
 
+ALL = {"name": "all", "then": "autonomous"}
 EXPIRY_MS = NOW_MS - 1_000 + BUDGET_MS + 2_000  # of a decision of `making`: its final deadline and the tolerance
 
 
@@ -45,7 +48,6 @@ def test_repeats_within_one_batch_are_found() -> None:
     [
         {"entity": "acct-18"},
         {"action": {"type": "invoice.post", "amount": 12.50001}},
-        {"observed_at_ms": NOW_MS - 999},
         {"value_minor": 1_251},
         {"currency": "EUR"},
         {"confidence": 0.94},
@@ -54,7 +56,7 @@ def test_repeats_within_one_batch_are_found() -> None:
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_content_is_entity_action_observation_value_currency_confidence_and_attributes(change: dict[str, Any]) -> None:
+def test_content_is_entity_action_value_currency_confidence_and_attributes(change: dict[str, Any]) -> None:
     same = change == {"attributes": {}}
     assert (_content(**change) == _content()) is same
 
@@ -64,6 +66,9 @@ def test_the_workflow_is_content_and_the_rest_is_not() -> None:
     batch = fetched([decision(), decision(workflow="routing")])
     assert outcomes(decided(batch, both)) == ["commands", "duplicate.conflict"]
     rest: dict[str, Any] = {
+        "observed_at_ms": NOW_MS - 999,
+        "expires_at_ms": NOW_MS + 999,
+        "context_version": 7,
         "decided_at_ms": 1,
         "sent_at_ms": 2,
         "model": "m",
@@ -93,12 +98,43 @@ def test_invalid_records_are_not_remembered() -> None:
     assert len(window) == 1
 
 
-def test_stale_reviewed_and_blocked_decisions_are_remembered_while_another_attempt_is_possible() -> None:
-    patient = policy([{"name": "no", "then": "block"}], total="30m")
+def test_what_ended_needs_no_place_and_is_judged_again() -> None:
+    """A stale or blocked decision can become no command; sent again it ends again, or goes out where it now may."""
+    patient, open_now = policy([{"name": "no", "then": "block"}], total="30m"), policy([ALL])
     window = Window()
-    batch = fetched([decision(1, observed_at_ms=NOW_MS - BUDGET_MS), decision(2)])
-    assert outcomes(decided(batch, [patient], window)) == ["stale.age", "boundary.blocked"]
-    assert outcomes(decided(batch, [patient], window)) == ["duplicate.repeat"] * 2
+    batch = fetched([decision(1, observed_at_ms=NOW_MS - BUDGET_MS), decision(2), decision(2)])
+    for _ in range(2):
+        assert outcomes(decided(batch, [patient], window)) == ["stale.age"] + ["boundary.blocked"] * 2
+    assert len(window) == 0
+    assert outcomes(decided(batch, [open_now], window)) == ["stale.age", "commands", "duplicate.repeat"]
+
+
+def test_what_went_to_a_person_or_is_asked_again_is_remembered() -> None:
+    asking = policy([ALL], total="30m", on_stale="reevaluate", evaluator={"url": "http://127.0.0.1:1/"})
+    batch = fetched([decision(1, confidence=0.1), decision(2, observed_at_ms=NOW_MS - BUDGET_MS)])
+    window = Window()
+    assert outcomes(decided(batch, [BILLING], window))[:1] == ["reviews: confidence_below"]
+    assert outcomes(decided(batch, [asking], window)) == ["duplicate.repeat", "reevaluations: stale.age"]
+    assert outcomes(decided(batch, [asking], window)) == ["duplicate.repeat"] * 2
+
+
+def test_a_repeat_is_one_whatever_else_is_wrong_with_it_in_one_batch_or_in_two() -> None:
+    """Observed again too long ago, or in another segment that is blocked: the first has gone out already."""
+    rules = [{"name": "no", "when": {"segment": {"equals": "x"}}, "then": "block"}, ALL]
+    again = [decision(1, segment="a"), decision(1, observed_at_ms=NOW_MS - BUDGET_MS), decision(1, segment="x")]
+    together = decided(fetched(again), [policy(rules)])
+    assert outcomes(together) == ["commands", "duplicate.repeat", "duplicate.repeat"]
+    window = Window()
+    apart = [decided(fetched([one], first_offset=at), [policy(rules)], window) for at, one in enumerate(again)]
+    assert [one.records[0] for one in apart] == list(together.records)
+
+
+def test_a_decision_sent_again_with_other_times_is_a_repeat() -> None:
+    """The producer of the README, run twice: the id names the decision, its times are none of its content."""
+    window = Window()
+    again = decision(observed_at_ms=NOW_MS - 10, decided_at_ms=NOW_MS - 9, sent_at_ms=NOW_MS - 8)
+    assert outcomes(decided(fetched([decision(), again]), window=window)) == ["commands", "duplicate.repeat"]
+    assert outcomes(decided(fetched([again]), window=window)) == ["duplicate.repeat"]
 
 
 def test_an_id_is_kept_until_its_final_deadline_and_the_tolerance() -> None:
@@ -113,14 +149,15 @@ def test_an_id_is_kept_until_its_final_deadline_and_the_tolerance() -> None:
 
 def test_nothing_is_kept_before_the_commit() -> None:
     window = Window()
-    new = window.remember([_row(1)], NOW_MS, [2_000])
-    assert (len(window), len(new.entries)) == (0, 1)
-    window.commit(new, NOW_MS)
+    new = _entered(window, [_row(1)])
+    planned = window.plan(new, NOW_MS)
+    assert (len(window), len(new.entries)) == (0, 1) and planned is not None
+    window.apply(planned)
     assert len(window) == 1
 
 
 def test_a_batch_that_brings_nothing_new_writes_nothing() -> None:
-    assert Window().commit(Remembered(), NOW_MS) is None
+    assert Window().plan(Remembered(), NOW_MS) is None
 
 
 def test_beyond_ids_max_the_oldest_go_and_are_counted() -> None:
@@ -192,8 +229,7 @@ def test_a_root_that_comes_after_its_successors_command_is_no_second_action() ->
 
 def test_reads_back_what_it_wrote() -> None:
     window = Window()
-    batch = window.remember([_row(1), _row(2)], NOW_MS, [2_000])
-    change = window.commit(batch, NOW_MS)
+    change = _committed(window, _entered(window, [_row(1), _row(2)]), NOW_MS)
     assert change is not None and change.slot == 1
     again = Window()
     again.restore([change.value], NOW_MS)
@@ -208,12 +244,39 @@ def test_reads_back_what_it_wrote() -> None:
     [
         (b"", "a record of 0 bytes cannot be read"),
         (b"\x01" + bytes(8) + b"x", "a record of 10 bytes cannot be read"),
-        (b"\x01" + bytes(8), "a record of format 1 cannot be read; this version writes 3"),
+        (b"\x01" + bytes(8), "a record of format 1 cannot be read; this version writes 7"),
     ],
 )
 def test_a_foreign_changelog_is_refused(value: bytes, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         Window().restore([value], NOW_MS)
+
+
+def test_the_form_of_the_version_before_is_read() -> None:
+    """29 bytes an id: its digest, until when, its content, whether it was commanded; nobody's share."""
+    entry = root_digest("d-1") + EXPIRY_MS.to_bytes(8) + b"abcd" + b"\x01"
+    window = Window(ids_max=2)
+    window.restore([b"\x03" + (9).to_bytes(8) + entry], NOW_MS)
+    assert outcomes(decided(_successors("d-1"), window=window)) == ["duplicate.conflict"]
+    assert outcomes(decided(fetched([decision(1)]), window=window)) == ["duplicate.conflict"]
+    decided(fetched([decision(2), decision(3), decision(4)]), window=window)
+    assert (len(window), window.evicted) == (3, 1)
+
+
+def _entered(window: Window, rows: list[Row], now_ms: int = NOW_MS, tolerance_ms: int = 2_000) -> Remembered:
+    """What a batch of these rows adds, all of which go out as reviews."""
+    new = window.recognise(rows, now_ms)
+    for one in rows:
+        if one.refused is None and window.meets(new, one) is None:
+            window.enter(new, one, now_ms, [tolerance_ms], commanded=False)
+    return new
+
+
+def _committed(window: Window, new: Remembered, now_ms: int) -> Change | None:
+    if (planned := window.plan(new, now_ms)) is None:
+        return None
+    window.apply(planned)
+    return planned.change
 
 
 def _row(number: int, lives_ms: int = BUDGET_MS) -> Row:
@@ -250,7 +313,7 @@ def _remember(window: Window, ids: list[tuple[int, int]], now_ms: int) -> Rememb
     rows = []
     for number, lives_ms in ids:
         rows.append(structs.replace(ROWS[number], final_deadline_ms=now_ms + lives_ms))
-    return window.remember(rows, now_ms, [0])
+    return _entered(window, rows, now_ms, 0)
 
 
 def knows(window: Window, number: int, now_ms: int) -> bool:
@@ -268,7 +331,7 @@ def test_a_new_owner_knows_every_id_that_is_living(steps: list[Any], slots: int)
         for number, lives_ms in ids:
             if model.get(number, 0) <= now_ms:
                 model[number] = now_ms + lives_ms
-        if change := window.commit(new, now_ms):
+        if change := _committed(window, new, now_ms):
             assert 0 <= change.slot < slots
             changelog[change.slot] = change.value
         if moves:
@@ -293,7 +356,7 @@ def test_with_eviction_it_knows_the_youngest_and_no_fewer_than_it_may(
         for number, lives_ms in reversed(ids):
             if number in added:
                 born[number] = now_ms + lives_ms
-        if change := window.commit(new, now_ms):
+        if change := _committed(window, new, now_ms):
             changelog[change.slot] = change.value
         assert len(window) <= max(ids_max, BATCH_MAX), "bounded, whatever comes"
         restored = changelog.owner(10**6, slots, now_ms)
@@ -305,3 +368,45 @@ def test_with_eviction_it_knows_the_youngest_and_no_fewer_than_it_may(
                 assert number not in added, "what has just come is known"
         living = [number for number, expires_ms in born.items() if expires_ms > now_ms]
         assert sum(not knows(window, number, now_ms) for number in living) <= window.evicted
+
+
+def test_a_flood_of_one_workflow_takes_nothing_from_another() -> None:
+    """Its own oldest go; what came of another workflow before it is known to the last."""
+    both = (BILLING, policy([ALL], workflow="routing", index=1))
+    window = Window(ids_max=100)
+    quiet = fetched([decision(n) for n in range(40)])
+    decided(quiet, both, window)
+    for first in range(1_000, 2_000, 50):
+        flood = [decision(n, workflow="routing") for n in range(first, first + 50)]
+        assert outcomes(decided(fetched(flood), both, window)) == ["commands"] * 50
+    assert (len(window), window.evicted) == (100, 40 + 1_000 - 100)
+    assert outcomes(decided(quiet, both, window)) == ["duplicate.repeat"] * 40
+    youngest = fetched([decision(n, workflow="routing") for n in range(1_940, 2_000)])
+    assert outcomes(decided(youngest, both, window)) == ["duplicate.repeat"] * 60
+
+
+def test_of_many_workflows_the_one_with_the_most_pays() -> None:
+    several = [policy([ALL], workflow=f"w{index}", index=index) for index in range(5)]
+    window = Window(ids_max=50)
+    for index, count in enumerate((5, 10, 15, 20)):
+        some = [decision(100 * index + n, workflow=f"w{index}") for n in range(count)]
+        decided(fetched(some), several, window)
+    decided(fetched([decision(900 + n, workflow="w4") for n in range(10)]), several, window)
+    known = [
+        outcomes(decided(fetched([decision(100 * index + n, workflow=f"w{index}")]), several, window))
+        == ["duplicate.repeat"]
+        for index, count in enumerate((5, 10, 15))
+        for n in range(count - 2, count)
+    ]
+    assert all(known)
+    assert window.evicted == 10
+
+
+def test_blocked_ids_take_no_place_however_many_they_are() -> None:
+    rules = [{"name": "no", "when": {"segment": {"equals": "x"}}, "then": "block"}, ALL]
+    window, mine = Window(), policy(rules)
+    decided(fetched([decision(1)]), [mine], window)
+    blocked = [decision(n, segment="x") for n in range(1_000, 3_000)]
+    assert set(outcomes(decided(fetched(blocked), [mine], window))) == {"boundary.blocked"}
+    assert len(window) == 1
+    assert outcomes(decided(fetched([decision(1)]), [mine], window)) == ["duplicate.repeat"]

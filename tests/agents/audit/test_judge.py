@@ -161,8 +161,22 @@ def test_an_id_commanded_again_at_or_after_the_first_deadline_is_the_producers_f
     assert found(result) == {"id_reused": 1}
 
 
-def test_an_id_commanded_in_two_partitions_is_the_producers_fault_and_each_partition_is_watched() -> None:
-    inputs = [decision(0, "d-1"), decision(0, "d-1", partition=1), decision(1, "d-1", partition=1)]
+def test_a_decision_commanded_in_two_partitions_is_commanded_twice() -> None:
+    """One entity has one partition: whoever let its record in by another one has issued the second command."""
+    inputs = [decision(0, "d-1"), decision(0, "d-1", partition=1)]
+    outputs = [command(record) for record in inputs]
+    result = judged(inputs, outputs)
+    assert not result.ok
+    assert found(result) == {"command_twice": 1}
+    assert found(judged(inputs, outputs[::-1])) == {"command_twice": 1}, "in whatever order they are read"
+
+
+def test_an_id_of_two_entities_is_the_producers_fault_and_each_partition_is_watched() -> None:
+    inputs = [
+        decision(0, "d-1"),
+        decision(0, "d-1", partition=1, entity="acct-18"),
+        decision(1, "d-1", partition=1, entity="acct-18"),
+    ]
     outputs = [command(record) for record in inputs]
     result = judged(inputs[:2], outputs[:2])
     assert result.ok

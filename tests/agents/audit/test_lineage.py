@@ -240,6 +240,16 @@ def test_a_record_that_was_never_let_in_is_no_ending_of_the_root_that_it_names()
     assert found(judged([FIRST, AGAIN], [ASKED, of_successor, reviewed])) == {"ended_twice": 1}
 
 
+def test_what_ended_at_once_and_was_sent_again_ends_its_root_once() -> None:
+    """Halted or shed, it never went out; sent again it was asked about again, and became the one command."""
+    before, out = decision(0, "d-1"), decision(1, "d-1")
+    asked = request(out)
+    again = successor(asked)
+    for reason in ("halted", "shed.overload", "boundary.blocked"):
+        told = exception(before, reason).rewritten('"kind"', '"decision_id":"d-1","kind"')
+        assert found(judged([before, out, again], [asked, told, commanded(again)])) == {}
+
+
 def test_an_id_that_its_producer_uses_again_later_is_the_producers_fault() -> None:
     later = decision(1, "d-1", observed_at_ms=FINAL_MS + 10_000)
     again = command(later).changed(
