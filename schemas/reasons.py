@@ -33,8 +33,8 @@ EXCEPTION_REASONS: dict[str, str] = {
     "invalid.oversized": "the value is over 256 KiB",
     "invalid.encoding": "not UTF-8, a byte order mark, or an escaped lone surrogate",
     "invalid.json": "not JSON, nested deeper than 64, or a number that is no finite double of at most 300 digits",
-    "invalid.schema": "JSON, but not a decision: a field is missing, of another type, repeated or not allowed; or a key "
-    "stands twice within the action or the attributes",
+    "invalid.schema": "JSON, but not a decision: a field is missing, of another type, repeated or not allowed; "
+    "or a key stands twice in the action or the attributes",
     "invalid.key": "the record's key is absent, is not the entity, or belongs to another partition by Java's murmur2",
     "invalid.time": "a time outside 0 ... 253402300799999",
     "invalid.unknown_workflow": "no policy for this workflow",

@@ -1,12 +1,12 @@
 """Chains: an action that is a JSON array of objects is several steps, and goes as far as its riskiest step may.
 
 A step may have `type`, `value_minor`, `currency` and `reversible`; what it does not have is the decision's own. The
-rules judge each step, and each step's type with the decision's own value, currency and reversibility, which stand for
-the chain as a whole, and with what the steps say of their values together, by currency; the most restrictive outcome
-counts. So neither a single step nor all of them are worth more than a limit allows. A chain cannot be judged when it
-is empty, has more than STEPS_MAX steps, holds something that is no object, or has more steps than so many rules can be
-asked about: then it goes to a person, if it is not blocked anyway. A field of a step that holds something of another kind is missing there; it is not made up for by the
-decision's own.
+rules judge each step, and each step's type with the value, currency and reversibility of the chain as a whole: the
+decision's own, or what the values of the steps come to where that is more. The most restrictive outcome counts, so
+neither a single step nor all of them are worth more than a limit allows. A chain cannot be judged when it is empty, has
+more than STEPS_MAX steps, holds something that is no object, or has more steps than so many rules can be asked about:
+then it goes to a person, if it is not blocked anyway. A field of a step that holds something of another kind is missing
+there; it is not made up for by the decision's own.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def steps_of(decision: Decision | Successor) -> list[Step] | None:
     if not read or len(read) > STEPS_MAX or not all(isinstance(one, dict) for one in read):
         return None
     found: dict[tuple[Any, ...], Step] = {}
-    sums = _sums(read, decision)
+    wholes = _wholes(read, decision)
     for one in read:
         kind = one.get("type")
         own = (
@@ -84,8 +84,7 @@ def steps_of(decision: Decision | Successor) -> list[Step] | None:
             _given(one, "currency", decision.currency, str),
             _given(one, "reversible", decision.reversible, bool),
         )
-        whole = (own[0], decision.value_minor, decision.currency, decision.reversible)
-        for seen in (own, whole, *((own[0], *one, decision.reversible) for one in sums)):
+        for seen in (own, *((own[0], *whole, decision.reversible) for whole in wholes)):
             # an expression may look at anything in the step, so steps are the same only as a whole
             found.setdefault((*seen, orjson.dumps(one)), Step(decision, one, *seen))
     return list(found.values())
@@ -121,21 +120,27 @@ def _stated(step: dict[str, Any], decision: Decision | Successor) -> tuple[int |
     return _given(step, "value_minor", None, int), _given(step, "currency", decision.currency, str)
 
 
-def _sums(steps: Sequence[dict[str, Any]], decision: Decision | Successor) -> list[tuple[int, str | None]]:
-    """What the values that steps have come to together, by currency, where there are several.
+def _wholes(steps: Sequence[dict[str, Any]], decision: Decision | Successor) -> list[tuple[int | None, str | None]]:
+    """What the chain is worth as a whole: the decision's own value and currency, and what several steps come to.
 
-    Values of both signs do not make up for each other: their magnitudes are added.
+    Of two in one currency and of one sign the larger stands for both. Values of both signs do not make up for each
+    other: their magnitudes are added.
     """
     by_currency: dict[str | None, list[int]] = {}
     for step in steps:
         value, currency = _stated(step, decision)
         if value is not None:
             by_currency.setdefault(currency, []).append(value)
-    return [
-        (sum(values) if max(values) <= 0 else sum(map(abs, values)), currency)
-        for currency, values in by_currency.items()
-        if len(values) > 1
-    ]
+    wholes: list[tuple[int | None, str | None]] = [(decision.value_minor, decision.currency)]
+    for currency, values in by_currency.items():
+        if len(values) == 1:
+            continue  # the step is judged by itself
+        total, (own, own_currency) = sum(values) if max(values) <= 0 else sum(map(abs, values)), wholes[0]
+        if currency == own_currency and own is not None and (own >= 0) == (total >= 0):
+            wholes[0] = max(own, total, key=abs), currency
+        else:
+            wholes.append((total, currency))
+    return wholes
 
 
 def action_types(decision: Decision | Successor) -> list[str | None]:

@@ -135,7 +135,8 @@ def _let_go(rows: Sequence[Row], memory: Memory, remembered: Remembered, now_ms:
         if remembered.entries and row.stage != "window" and (met := window.meets(remembered, row)) is not None:
             _refuse(row, "window", met)
             row.rule = row.context_seen = None  # as if it had come a batch later
-        if row.refused is not None:
+        refused = row.refused
+        if refused is not None:
             continue
         freshness, standing = policies.by_index[row.policy].freshness, None
         if freshness.supersede:

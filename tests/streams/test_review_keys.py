@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from schemas.policy import Approver
@@ -23,7 +25,7 @@ CLERK = [Approver(role="clerk", value_minor_at_most=5_000, currency="USD")]
         ({"action": [{"type": "a", "value_minor": 1, "currency": "EUR"}]}, False),
     ],
 )
-def test_a_role_approves_up_to_its_value(fields: dict[str, object], may: bool) -> None:
+def test_a_role_approves_up_to_its_value(fields: dict[str, Any], may: bool) -> None:
     one = row(decision(**fields)).decision
     assert one is not None
     assert (may_not({"clerk"}, CLERK, one) is None) is may
