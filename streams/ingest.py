@@ -95,12 +95,17 @@ def _proven(value: bytes | None) -> Decision | None:
     if (
         colons - within == keys
         and colons + value.count(b"[") < DEPTH_MAX
-        and (within == 0 or orjson.dumps(understood).count(b":") == within)
+        and (_is_flat(understood, within) or orjson.dumps(understood).count(b":") == within)
         and "~" not in decision.id
         and len(value) <= VALUE_BYTES_MAX
     ):
         return decision
     return None
+
+
+def _is_flat(understood: Any, colons: int) -> bool:
+    """Whether it is an object whose keys have all the colons that there are: so it holds no other object."""
+    return type(understood) is dict and len(understood) == colons
 
 
 def _read_event(

@@ -130,10 +130,10 @@ def _let_go(rows: Sequence[Row], memory: Memory, remembered: Remembered, now_ms:
 
     What goes out enters the window.
     """
-    window, tolerances_ms = memory.window, policies.tolerances_ms
+    window, entries, tolerances_ms = memory.window, remembered.entries, policies.tolerances_ms
     for row in rows:
-        if remembered.entries and row.stage != "window" and (met := window.meets(remembered, row)) is not None:
-            _refuse(row, "window", met)
+        if row.digest in entries and row.stage != "window":
+            _refuse(row, "window", window.met(remembered, row))
             row.rule = row.context_seen = None  # as if it had come a batch later
         refused = row.refused
         if refused is not None:

@@ -138,12 +138,13 @@ class Ring:
         self._keep(planned.entries, planned.new)
 
     def _keep(self, entries: Mapping[bytes, bytes], new: Mapping[bytes, bytes]) -> None:
-        at, known = self._owner_at, self._entries
+        at, known, last, share = self._owner_at, self._entries, None, dict[bytes, None]()
         for digest, entry in new.items():
             if digest in known:
                 self._leave(digest)  # what is written again is young again
-            if (share := self._shares.get(entry[at:])) is None:
-                share = self._shares[entry[at:]] = {}
+                last = None
+            if (owner := entry[at:]) != last:
+                last, share = owner, self._shares.setdefault(owner, {})
             share[digest] = None
         known.update(entries)
         latest = max([entry[:EXPIRY_BYTES] for entry in entries.values()])

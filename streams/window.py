@@ -67,7 +67,7 @@ class Window:
     def recognise(self, rows: Sequence[Row], now_ms: int) -> Remembered:
         """Refuses among `rows`, which need `digest` and `root`, what was here in an earlier batch.
 
-        Returns an empty note of what this batch adds. `meets` knows repeats within it, `enter` fills it.
+        Returns an empty note of what this batch adds, which `enter` fills. What is noted is not entered again: see `met`.
         """
         get = self._ring.get
         for row in rows:
@@ -76,10 +76,9 @@ class Window:
                 row.stage, row.refused = "window", _again(row, known)
         return Remembered()
 
-    def meets(self, new: Remembered, row: Row) -> Refused | None:
-        """Why a row of this batch may not go on after those before it: one of them has its id, and went out."""
-        known = new.entries.get(row.digest)
-        return None if known is None else _again(row, known)
+    def met(self, new: Remembered, row: Row) -> Refused:
+        """Why a row may not go on whose id is noted in this batch already: one before it has it, and went out."""
+        return _again(row, new.entries[row.digest])
 
     def is_commanded(self, new: Remembered, row: Row, now_ms: int) -> bool:
         """Whether the row's root has its one command."""

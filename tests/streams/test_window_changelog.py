@@ -79,7 +79,7 @@ def _entered(window: Window, rows: list[Row], now_ms: int = NOW_MS, tolerance_ms
     """What a batch of these rows adds, all of which go out as reviews."""
     new = window.recognise(rows, now_ms)
     for one in rows:
-        if one.refused is None and window.meets(new, one) is None:
+        if one.refused is None and one.digest not in new.entries:
             window.enter(new, one, now_ms, [tolerance_ms], commanded=False)
     return new
 
