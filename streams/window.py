@@ -67,7 +67,7 @@ class Window:
     def recognise(self, rows: Sequence[Row], now_ms: int) -> Remembered:
         """Refuses among `rows`, which need `digest` and `root`, what was here in an earlier batch.
 
-        Returns an empty note of what this batch adds, which `enter` fills. What is noted is not entered again: see `met`.
+        Returns an empty note of what this batch adds, which `enter` fills; `met` tells repeats within it.
         """
         get = self._ring.get
         for row in rows:
