@@ -61,12 +61,16 @@ def test_the_readmes_producer_and_executor_meet_through_the_gate(kafka: Broker, 
             asyncio.run(executor.said("pay DE02-1203 12.50"))
             (found,) = asyncio.run(read(kafka.bootstrap, [prefix + "receipts"], 1))
             assert asyncio.run(executor.stop()) == 0, executor.log
+        with Child(arguments[0], tmp_path / "again.log", environment) as producer:
+            assert asyncio.run(producer.ended()) == 0, producer.log
+        (again,) = asyncio.run(read(kafka.bootstrap, [prefix + "exceptions"], 1))
     finally:
         fleet.end()
     receipt, (command,) = found.json(), asyncio.run(read(kafka.bootstrap, [prefix + "commands"], 1))
     assert (receipt["status"], receipt["detail"], receipt["entity"]) == ("executed", "paid", "acct-17")
     assert receipt["command_id"] == command.json()["command_id"]
     assert (found.key, found.partition) == (command.key, command.partition)
+    assert again.json()["reason"] == "duplicate.repeat", "the same id, observed anew: no second action"
     assert (tmp_path / "acted.db").exists()
     fleet.audit()
 
