@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import msgspec
 import structlog
 
 from schemas.lease import DEMAND, Demand, lease_key
 from streams.batch import Fetched, Sent
+from streams.encoding import readable
 from streams.exposure_terms import ExposureTerms
 from streams.foreign import Reader, Unreadable
 from streams.headers import DEFAULTS, HeaderSettings
@@ -27,7 +27,6 @@ from streams.runtime.stage import Batch
 log = structlog.get_logger()
 
 NAME = "exposure"
-_encode = msgspec.json.Encoder().encode
 _demand = Reader(Demand)
 
 
@@ -73,7 +72,7 @@ class ExposureStage:
                 continue
             account = demand.account
             key = lease_key(account.id, demand.partition).encode()
-            records.append(Sent("workers", key, _encode(answer.lease)))
+            records.append(Sent("workers", key, readable(answer.lease)))
             if answer.amount:
                 granted.add(account.id)
                 amounts["leased", account.workflow, account.limit] += answer.amount

@@ -30,6 +30,10 @@ Money = Annotated[
 Currency = Annotated[str, Meta(min_length=3, max_length=3, description="ISO 4217 code.")]
 Confidence = Annotated[float, Meta(ge=0, le=1)]
 Version = Annotated[int, Meta(ge=0, le=2**53)]
+# beyond 64 bits readers of JSON make a float of it, and nobody could load the policy any more; a time of day to the
+# millisecond (17 digits), which is more than 2**53, is a usual version
+POLICY_VERSION_MAX = 2**63 - 1
+PolicyVersion = Annotated[int, Meta(ge=1, le=POLICY_VERSION_MAX)]
 # numbers, text and flags are what a policy compares; anything else is carried
 Attributes = dict[str, Any]
 

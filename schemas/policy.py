@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from schemas.common import MONEY_MINOR_MAX, Confidence, Currency, Id
+from schemas.common import MONEY_MINOR_MAX, Confidence, Currency, Id, PolicyVersion
 
 Duration = Annotated[
     str,
@@ -184,7 +184,7 @@ class PolicyDocument(Struct, forbid_unknown_fields=True, frozen=True):
     """One workflow's policy. Its name on every output is `<workflow>@<version>`."""
 
     workflow: Id
-    version: Annotated[int, Meta(ge=1)]
+    version: PolicyVersion
     freshness: Freshness
     boundary: Boundary
     evaluator: Evaluator | None = None

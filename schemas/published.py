@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 
 from msgspec import Meta, Raw, Struct
 
-from schemas.common import MONEY_MINOR_MAX, Currency, Id, TimeMs
+from schemas.common import MONEY_MINOR_MAX, Currency, Id, PolicyVersion, TimeMs
 
 Why = Annotated[str, Meta(min_length=1, max_length=1000, description="The reason, for whoever asks later.")]
 By = Annotated[str, Meta(min_length=1, max_length=200, description="Who did it.")]
@@ -28,7 +28,7 @@ class PublishedPolicy(Struct, frozen=True, kw_only=True):
     """One version of a workflow's policy. `digest` is that of the document's bytes as they stand here."""
 
     workflow: Id
-    version: Annotated[int, Meta(ge=1)]
+    version: PolicyVersion
     document: Raw  # a PolicyDocument
     digest: str
     by: By
@@ -39,7 +39,7 @@ class PublishedPolicy(Struct, frozen=True, kw_only=True):
 class Move(Struct, frozen=True):
     """An earlier position of a pointer: which version was in force from `at_ms` on."""
 
-    version: Annotated[int, Meta(ge=1)]
+    version: PolicyVersion
     pending: Pending
     by: By
     why: Why
@@ -53,7 +53,7 @@ class Current(Struct, frozen=True, kw_only=True):
     """
 
     workflow: Id
-    version: Annotated[int, Meta(ge=1)]
+    version: PolicyVersion
     pending: Pending = "keep"
     by: By
     why: Why

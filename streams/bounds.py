@@ -16,6 +16,7 @@ from schemas.decision import Decision
 
 OWN_BYTES_MAX = 1024 * 1024  # what is read as ours: twice the largest that we write, and half of what a topic takes
 KEY_BYTES_MAX = 800  # an entity has at most 200 characters; a longer key names none
+POLICIES_KEY_BYTES_MAX = 16_384  # on `policies`: percent-encoded, each of four names of 200 characters may take 2,400
 DETAIL_CHARS_MAX = 1_000  # one sentence for a person
 HEADER_BYTES_MAX = 4_000  # of one that holds such a sentence
 NAME_CHARS_MAX = 512  # ids, policies (`<workflow>@<version>`), topics (249): all of ours are shorter

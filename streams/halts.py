@@ -58,6 +58,16 @@ class Halts:
 NO_HALTS = Halts({})
 
 
+def overlapping(halts: Mapping[Scope, Halt], scope: Scope) -> list[tuple[Scope, Halt]]:
+    """The halts in force that stop something that the scope is about, by key."""
+    found = [
+        (other, halt)
+        for other, halt in halts.items()
+        if halt.halted and all(None in (one, two) or one == two for one, two in zip(other, scope, strict=True))
+    ]
+    return sorted(found, key=lambda item: item[0].key)
+
+
 def stop(rows: Iterable[Row], halts: Halts) -> None:
     """Refuses every row that a halt applies to."""
     for row in rows:

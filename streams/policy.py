@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from schemas.common import POLICY_VERSION_MAX
 from schemas.policy import PolicyDocument, Rule
 from streams.cel import CelError
 from streams.exposure_terms import ExposureTerms, compile_exposure
@@ -16,7 +17,6 @@ from streams.rule_checks import check_rules
 from streams.rules import Book, Ready, ready
 from streams.terms import Asked, FreshnessTerms, Problem, compile_evaluator, compile_terms
 
-VERSION_MAX = 2**53  # beyond it readers that use doubles would take two versions for one
 NO_RULES = Book((), "all")
 
 
@@ -44,8 +44,9 @@ class Policy:
 def compile_policy(document: PolicyDocument, index: int) -> tuple[Policy | None, list[Problem]]:
     """The policy, or everything that is wrong with the document."""
     freshness, problems = compile_terms(document)
-    if document.version > VERSION_MAX:
-        problems.append(Problem("version", f"{document.version!s:.40}", f"a whole number of at most {VERSION_MAX}"))
+    if document.version > POLICY_VERSION_MAX:
+        expected = f"a whole number of at most {POLICY_VERSION_MAX}"
+        problems.append(Problem("version", f"{document.version!s:.40}", expected))
     evaluator, faults = compile_evaluator(document.evaluator)
     problems += faults
     rules = document.boundary.rules

@@ -7,7 +7,7 @@ version that cannot be used is followed back to the newest one that can.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar
@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 
 from schemas.published import Current, Halt, Preapproval, PublishedPolicy, Recall, Scope, current_key, policy_key
 from schemas.verdict import SIGNATURE_HEADER
-from streams.bounds import bounded_key
+from streams.bounds import POLICIES_KEY_BYTES_MAX, bounded_key
 from streams.document import read_document
 from streams.foreign import Reader, Unreadable
 from streams.halts import Granted, Halts
@@ -31,6 +31,7 @@ _preapproval = Reader(Preapproval)
 # a halt that cannot be read stops its scope; one whose scope cannot be read stops everything
 TROUBLES_MAX = 1_000  # records at once that cannot be used; those beyond are passed over in silence
 T = TypeVar("T")
+HALT = b"halt/"
 UNREADABLE = Halt(True, "a halt that this version cannot read: taken for one", "nobody known", 0)
 
 
@@ -58,6 +59,7 @@ class Edition:
     recalls: Mapping[str, Recall]
     preapprovals: Mapping[str, Granted]
     troubles: Mapping[str, str]  # by the key of the record
+    strange: Sequence[str] = ()  # keys of halts whose scope cannot be read; each stops everything
 
 
 class Rulebook:
@@ -78,8 +80,9 @@ class Rulebook:
     ) -> None:
         """One record. Raises nothing: see `Edition.troubles`."""
         self.next_offset = offset + 1
-        # percent-encoded, each of four names of 200 characters may take 2,400 bytes
-        name = (bounded_key(key, 16_384) or b"").decode(errors="backslashreplace")
+        name = (bounded_key(key, POLICIES_KEY_BYTES_MAX) or b"").decode(errors="backslashreplace")
+        if key is not None and len(key) > POLICIES_KEY_BYTES_MAX and key.startswith(HALT):
+            name = f"halt/{name}"  # of no scope that can be read, and a halt all the same
         self._troubles.pop(name, None)
         try:
             self._take(name, value, headers)
@@ -160,6 +163,7 @@ class Rulebook:
             MappingProxyType(dict(self._recalls)),
             MappingProxyType(dict(self._preapprovals)),
             MappingProxyType(dict(self._troubles)),
+            tuple(sorted(self._strange)),
         )
 
 

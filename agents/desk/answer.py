@@ -17,6 +17,7 @@ from agents.desk.keys import Key
 from schemas.common import VALUE_BYTES_MAX
 from schemas.review import Review
 from schemas.verdict import SIGNATURE_HEADER, Verdict
+from streams.encoding import readable
 from streams.errors import BrokerUnreachable, CheckFailed, ConfigurationError
 from streams.foreign import Unreadable, json_of, own
 from streams.runtime.store.reviews import ReviewStore
@@ -28,7 +29,6 @@ SEND_S = 15.0
 Row = dict[str, Any]
 
 review_of = own(Review)
-_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def action_of(text: bytes, where: str) -> msgspec.Raw:
 
 async def say(bootstrap: str, prefix: str, review: Review, verdict: Verdict, key: Key) -> tuple[int, int]:
     """Writes the signed verdict; returns its partition and offset. Raises BrokerUnreachable."""
-    value = _encode(verdict)
+    value = readable(verdict)
     number = int(verdict.review_id.split("-")[1])
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
     async with started(producer, bootstrap):

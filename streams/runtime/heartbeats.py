@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas.heartbeat import Heartbeat
+from streams.encoding import Unwritable, readable
 from streams.runtime.in_force import InForce
 from streams.runtime.settings import REQUEST_S, RETRY_S, Kafka
 from streams.runtime.tasks import closed
@@ -30,15 +31,14 @@ LAST_WORD_S = 2.0
 TROUBLES_MAX = 20
 TROUBLE_CHARS_MAX = 300  # of each: where more is to be said, the log has it
 HEARTBEAT_BYTES_MAX = 1_000_000  # the topic takes inputs, of 1 MiB, and so does the client
-_encode = msgspec.json.Encoder().encode
-_ERRORS = (KafkaError, TimeoutError, OSError, AssertionError)
+_ERRORS = (KafkaError, TimeoutError, OSError, AssertionError, Unwritable)
 
 
 def beat_bytes(beat: Heartbeat) -> bytes:
     """The heartbeat as it is sent. Troubles are cut, and where its policies leave no room for them, left out."""
     troubles = [one[:TROUBLE_CHARS_MAX] for one in beat.troubles[:TROUBLES_MAX]]
-    value = _encode(msgspec.structs.replace(beat, troubles=troubles))
-    return value if len(value) <= HEARTBEAT_BYTES_MAX else _encode(msgspec.structs.replace(beat, troubles=[]))
+    value = readable(msgspec.structs.replace(beat, troubles=troubles))
+    return value if len(value) <= HEARTBEAT_BYTES_MAX else readable(msgspec.structs.replace(beat, troubles=[]))
 
 
 class Heartbeats:

@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.lease import LEASE, Demand, Lease, demand_key
+from streams.encoding import readable
 from streams.exposure import Held
 from streams.exposure_terms import GRACE_MS
 from streams.foreign import Reader, Unreadable
@@ -34,7 +34,6 @@ DEMANDS_MAX = 10_000  # that wait to be sent; a partition asks again with its ne
 LEASES_MAX = 200_000  # known at once, over all partition numbers: some 200 bytes each
 RECORDS_MAX = 100_000  # of `workers`, looked through at a start: leases that are not found are asked for again
 FORGET_EVERY_S = 1.0
-_encode = msgspec.json.Encoder().encode
 _lease = Reader(Lease)
 _ERRORS = (KafkaError, TimeoutError, OSError, AssertionError)
 
@@ -146,7 +145,7 @@ class Leases:
             sent = [
                 await self._producer.send(
                     self._partition.topic,
-                    _encode(one),
+                    readable(one),
                     key=demand_key(one.partition, one.account.id).encode(),
                     partition=0,
                 )

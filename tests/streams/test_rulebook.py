@@ -14,7 +14,17 @@ from schemas.policy import PolicyDocument
 from schemas.published import Halt, Preapproval, Scope, preapproval_key, recall_key
 from schemas.verdict import SIGNATURE_HEADER
 from streams.errors import ConfigurationError
-from streams.governing import Signed, Write, applied, halted, recalled, resumed, rolled_back
+from streams.governing import (
+    Signed,
+    Write,
+    applied,
+    halted,
+    recalled,
+    resumed,
+    rolled_back,
+    still_stopped,
+    unknown_workflow,
+)
 from streams.rulebook import UNREADABLE, Compiler, Rulebook
 
 ANA = Signed("ana", "a reason", 1_000)
@@ -81,6 +91,73 @@ def test_a_rollback_goes_to_the_one_before_and_the_pointer_remembers_its_way() -
         with pytest.raises(ConfigurationError, match=told):
             rolled_back(topic.book.edition(), "billing", wanted, "keep", ANA)
     assert rolled_back(topic.book.edition(), "billing", 2, "keep", ANA)[0] == 2
+
+
+def test_a_rollback_never_goes_back_to_what_was_left_by_one() -> None:
+    topic = Topic()
+    for version in (1, 2, 3):
+        topic.apply(document(version=version))
+    for wanted in (2, 1):
+        version, writes = rolled_back(topic.book.edition(), "billing", None, "keep", ANA)
+        topic.write(*writes)
+        assert (version, topic.names()) == (wanted, [f"billing@{wanted}"])
+    with pytest.raises(ConfigurationError, match=r"Say which with --to; there are 1, 2, 3"):
+        rolled_back(topic.book.edition(), "billing", None, "keep", ANA)
+    topic.apply(document(version=4))
+    assert rolled_back(topic.book.edition(), "billing", None, "keep", ANA)[0] == 1, "3 and 2 were left, 4 came after 1"
+    topic.write(*rolled_back(topic.book.edition(), "billing", 3, "keep", ANA)[1])
+    assert rolled_back(topic.book.edition(), "billing", None, "keep", ANA)[0] == 4, "it was said by name"
+
+
+def test_of_two_who_leave_a_version_at_once_the_second_changes_nothing() -> None:
+    topic = Topic()
+    for version in (1, 2, 3):
+        topic.apply(document(version=version))
+    topic.write(*rolled_back(topic.book.edition(), "billing", None, "keep", ANA, leaving=3)[1])
+    with pytest.raises(ConfigurationError, match=r"billing@3 is not in force any more: ana put billing@2"):
+        rolled_back(topic.book.edition(), "billing", None, "keep", Signed("bo", "it is wrong", 2_000), leaving=3)
+
+
+def test_what_else_stops_a_scope_is_told_when_it_is_resumed() -> None:
+    topic, billing = Topic(), Scope("billing")
+    for scope in (Scope(), billing, Scope("billing", "retail"), Scope("routing"), Scope(model="m")):
+        topic.write(*halted(scope, ANA))
+    topic.write(*resumed(topic.book.edition(), billing, ANA))
+    all_of_it, part = still_stopped(topic.book.edition(), billing)
+    assert all_of_it == ["everything, by ana: a reason"]
+    assert part == ["model 'm', by ana: a reason", "workflow 'billing', segment 'retail', by ana: a reason"]
+    assert still_stopped(topic.book.edition(), Scope("routing", "vip"))[0] == [
+        "everything, by ana: a reason",
+        "workflow 'routing', by ana: a reason",
+    ]
+
+
+def test_a_halt_under_a_key_that_names_no_scope_ends_with_that_of_everything() -> None:
+    topic = Topic()
+    topic.put("halt/a/b", b'{"halted": true, "why": "w", "by": "b", "at_ms": 1}')
+    assert topic.book.edition().strange == ("halt/a/b",)
+    assert still_stopped(topic.book.edition(), Scope("billing"))[0] != []
+    topic.write(*resumed(topic.book.edition(), Scope(), ANA))
+    assert topic.book.edition().strange == ()
+    assert not topic.book.halts
+
+
+def test_a_halt_under_a_key_that_is_too_long_stops_everything_until_that_is_resumed() -> None:
+    topic = Topic()
+    topic.put("halt/" + "x" * 20_000, b'{"halted": true, "why": "w", "by": "b", "at_ms": 1}')
+    assert topic.book.halts.over("billing", None, None, None) is not None
+    topic.write(*resumed(topic.book.edition(), Scope(), ANA))
+    assert not topic.book.halts
+    with pytest.raises(ConfigurationError, match=r"its key would have 20011 bytes, and has at most 16384"):
+        halted(Scope("b", "x" * 20_000), ANA)
+
+
+def test_a_workflow_that_nothing_answers_to_is_told() -> None:
+    topic = Topic()
+    topic.apply(document())
+    edition = topic.book.edition()
+    assert unknown_workflow(edition, "biling") == ("no policy of the workflow 'biling' is in force; there are: billing")
+    assert (unknown_workflow(edition, "billing"), unknown_workflow(edition, None)) == (None, None)
 
 
 def test_a_version_that_cannot_be_used_leaves_the_last_good_one_in_force() -> None:
