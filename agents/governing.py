@@ -83,11 +83,14 @@ class Waiting(Listening):
 
 async def put_in_force(
     kafka: Kafka, make: Callable[[Edition], Sequence[Write]], timeout_s: float
-) -> tuple[Written, Acknowledged]:
-    """Writes what `make` wants, and waits for those who live. Raises what `make` and `change` raise."""
+) -> tuple[Edition, Written, Acknowledged]:
+    """Writes what `make` wants, and waits for those who live; and what stood before.
+
+    Raises what `make` and `change` raise.
+    """
     async with Waiting(kafka) as waiting:
-        _, written = await change(kafka, make)
-        return written, await waiting.until(written.behind, timeout_s)
+        before, written = await change(kafka, make)
+        return before, written, await waiting.until(written.behind, timeout_s)
 
 
 def not_using(found: Acknowledged, versions: Mapping[str, int]) -> list[str]:

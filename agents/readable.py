@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from schemas.common import TIME_MS_MAX
+
 # ISO 4217 currencies whose minor unit is not a hundredth
 _DIGITS = dict.fromkeys(
     ["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"], 0
@@ -31,5 +33,5 @@ def duration(span_ms: int) -> str:
 
 
 def moment(at_ms: int) -> str:
-    """`2026-11-23 20:09:39 UTC`: a time, to the second."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    """`2026-11-23 20:09:39 UTC`: a time, to the second; the nearest that can be told, where others wrote nonsense."""
+    return datetime.fromtimestamp(min(max(at_ms, 0), TIME_MS_MAX) // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -14,6 +14,7 @@ from agents.audit.report import Result
 from agents.audit.run import Scope
 from agents.audit.run import audit as run_audit
 from agents.cli.options import bootstrap_option, interactive, output_option, prefix_option
+from agents.cli.values import GROUP
 from streams.errors import CheckFailed
 from streams.runtime.records import Lenient, install, telling
 
@@ -61,11 +62,13 @@ Exit codes: 0 all hold, 1 a finding (or a transaction that stays open), 2 no suc
 @output_option
 @click.option(
     "--group",
+    type=GROUP,
     metavar="NAME",
     help="The gate's consumer group: inputs past its committed offsets are pending, not missing.",
 )
 @click.option(
     "--reevaluation-group",
+    type=GROUP,
     metavar="NAME",
     help="The group that asks again: requests past its committed offsets are pending, not unanswered.  [default: with "
     "--group <prefix>reevaluation]",

@@ -14,13 +14,15 @@ from agents.backtest import report
 from agents.backtest.documents import policies_of
 from agents.backtest.read import Asked
 from agents.backtest.run import backtest as run
-from agents.cli.budget import When
 from agents.cli.client import quiet_client_logs
-from agents.cli.options import bootstrap_option, interactive, output_option, prefix_option
+from agents.cli.options import NAME, POLICIES, bootstrap_option, interactive, output_option, prefix_option
+from agents.cli.times import When
+from agents.cli.values import Whole
 from agents.recorded.topics import told
 from streams.errors import ConfigurationError
 
 EXAMPLES_MAX = 100  # of each cell
+PROCESSES_MAX = 256  # each has the policies and a connection of its own
 
 
 @click.command(
@@ -39,7 +41,7 @@ comes out as it did; else it is `absent`.
 Where the candidate needs what the recording does not hold, the result is marked as an estimate and says why. Values are
 magnitudes, by currency. Workflows without a candidate are left out. The exit code is 0 whatever changes."""
 )
-@click.argument("policies", type=click.Path(path_type=Path))
+@click.argument("policies", type=POLICIES)
 @click.option(
     "--from",
     "from_ms",
@@ -50,9 +52,10 @@ magnitudes, by currency. Workflows without a candidate are left out. The exit co
     help="When it was decided: 2h (ago), 2026-11-23T09:30:00Z, or epoch milliseconds.",
 )
 @click.option("--to", "to_ms", type=When(), default="now", show_default=True, metavar="WHEN", help="Its end.")
-@click.option("--workflow", metavar="NAME", help="Count the decisions of this workflow alone.")
+@click.option("--workflow", type=NAME, metavar="NAME", help="Count the decisions of this workflow alone.")
 @click.option(
     "--against",
+    type=POLICIES,
     default="recorded",
     show_default=True,
     metavar="recorded|PATH",
@@ -60,12 +63,14 @@ magnitudes, by currency. Workflows without a candidate are left out. The exit co
 )
 @click.option(
     "--examples",
-    type=click.IntRange(0, EXAMPLES_MAX),
+    type=Whole(0, EXAMPLES_MAX, 3),
     default=3,
     show_default=True,
     help="How many decisions to show of each change.",
 )
-@click.option("--processes", type=click.IntRange(1), metavar="N", help="How many work at it.  [default: one a core]")
+@click.option(
+    "--processes", type=Whole(1, PROCESSES_MAX, 2), metavar="N", help="How many work at it.  [default: one a core]"
+)
 @bootstrap_option
 @prefix_option
 @output_option
@@ -74,7 +79,7 @@ def backtest(
     from_ms: int,
     to_ms: int,
     workflow: str | None,
-    against: str,
+    against: Path,
     examples: int,
     processes: int | None,
     bootstrap: str,
@@ -87,7 +92,7 @@ def backtest(
     batches. It changes nothing and joins no group; it may run beside the gate.
     """
     candidate = policies_of(policies)
-    before = None if against == "recorded" else policies_of(Path(against))
+    before = None if against == Path("recorded") else policies_of(against)
     known = [one.workflow for one in candidate]
     if workflow is not None and workflow not in known:
         raise ConfigurationError(

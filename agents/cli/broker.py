@@ -10,6 +10,9 @@ from types import FrameType
 
 import click
 
+from agents.cli.files import FilePath
+from agents.cli.values import Whole
+from streams.addresses import PORT_MAX
 from streams.errors import BrokerUnreachable
 from streams.runtime.broker import Broker, BrokerConfig, Cluster
 from streams.runtime.broker.node import Node
@@ -46,14 +49,14 @@ class Told(BaseException):
 @click.command(epilog=EPILOG)
 @click.option(
     "--port",
-    type=click.IntRange(1, 65535),
+    type=Whole(1, PORT_MAX, 19092),
     default=9092,
     show_default=True,
     help="Where clients connect, on 127.0.0.1.",
 )
 @click.option(
     "--data",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FilePath("data/kafka", file_okay=False),
     metavar="DIR",
     help="Where the topics are kept: a new or empty folder, or that of an earlier run. Default: thrown away.",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,71 +22,38 @@ from agents.budget.read import Scope, recorded
 from agents.budget.recording import Recording
 from agents.budget.replay import Replay
 from agents.cli.client import quiet_client_logs
-from agents.cli.options import bootstrap_option, interactive, output_option, prefix_option
-from agents.cli.try_ import Moment
+from agents.cli.files import FilePath
+from agents.cli.options import LONG_NAME, NAME, POLICIES, bootstrap_option, interactive, output_option, prefix_option
+from agents.cli.times import Budgets, Span, When
+from agents.cli.values import CURRENCY, Bounded, Whole
 from agents.recorded.topics import told
-from schemas.topics import RETENTION_MS
 from streams.budget import Replayed, grid
 from streams.errors import ConfigurationError
 from streams.policy import Policy
 from streams.runtime.policies import load
 from streams.runtime.records import Lenient, install
-from streams.terms import duration_ms
 
 F = TypeVar("F", bound=Callable[..., Any])
-BUDGETS_MAX = 50  # each is a replay of everything
+SEED_MAX = 2**32 - 1  # what generators of random numbers take
+_SHARE = re.compile(r"\d{0,3}(\.\d{1,30})?(?<=\d)", re.ASCII)
 
 
-class When(Moment):
-    """A moment, or how long ago it was."""
-
-    name = "when"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Epoch milliseconds."""
-        now_ms = time.time_ns() // 1_000_000
-        if value == "now":
-            return now_ms
-        ago_ms = None if isinstance(value, int) else duration_ms(str(value))
-        return super().convert(value, param, ctx) if ago_ms is None else max(0, now_ms - ago_ms)
-
-
-class Share(click.ParamType):
+class Share(Bounded):
     """A share of 1, exactly as it is written: 0.99 is 99/100."""
 
     name = "share"
 
+    def __init__(self) -> None:
+        super().__init__("a share over 0 and at most 1", "0.99")
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
         """Over 0, at most 1."""
-        try:
-            share = Fraction(str(value))
-        except (ValueError, ZeroDivisionError):
-            self.fail(f"{value!r} is no share such as 0.99", param, ctx)
+        text = str(value)
+        # no exponents: Fraction would make all the digits of 1e-999999999
+        share = Fraction(text) if _SHARE.fullmatch(text) else Fraction(0)
         if not 0 < share <= 1:
-            self.fail(f"{value!r} is not over 0 and at most 1: 0.99 keeps 99 %", param, ctx)
+            self.refuse(value, param, ctx)
         return share
-
-
-class Budgets(click.ParamType):
-    """Lengths of time with commas between them."""
-
-    name = "budgets"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Milliseconds, rising."""
-        if isinstance(value, tuple):
-            return value
-        found = set()
-        for text in str(value).split(","):
-            budget_ms = duration_ms(text.strip())
-            if budget_ms is None:
-                self.fail(f"{text.strip()!r} is no length of time with its unit: write 30s,1m,5m", param, ctx)
-            if not 0 < budget_ms <= RETENTION_MS:
-                self.fail(f"{text.strip()!r} is not over 0 and at most 7d, which is how long topics keep", param, ctx)
-            found.add(budget_ms)
-        if len(found) > BUDGETS_MAX:
-            self.fail(f"{len(found)} budgets are more than {BUDGETS_MAX}: each is a replay of everything", param, ctx)
-        return tuple(sorted(found))
 
 
 def _common(command: F) -> F:
@@ -94,7 +61,7 @@ def _common(command: F) -> F:
         output_option,
         prefix_option,
         bootstrap_option,
-        click.option("--segment", metavar="NAME", help="Look at this segment and its budget alone."),
+        click.option("--segment", type=LONG_NAME, metavar="NAME", help="Look at this segment and its budget alone."),
         click.option("--to", "to_ms", type=When(), default="now", show_default=True, metavar="WHEN", help="Its end."),
         click.option(
             "--from",
@@ -107,12 +74,12 @@ def _common(command: F) -> F:
         ),
         click.option(
             "--policies",
-            type=click.Path(path_type=Path),
+            type=POLICIES,
             required=True,
             metavar="DIR",
             help="The folder of policies, one YAML file per workflow.",
         ),
-        click.option("--workflow", required=True, metavar="NAME", help="The workflow to look at."),
+        click.option("--workflow", type=NAME, required=True, metavar="NAME", help="The workflow to look at."),
     ):
         command = option(command)
     return command
@@ -138,8 +105,14 @@ are magnitudes: a refund is not negative.
 With outcomes on record, --plot also draws what acting late cost."""
 )
 @_common
-@click.option("--budget", "budgets", type=Budgets(), metavar="LIST", help="Such as 30s,1m,5m.  [default: 0.1 to 4 x]")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: a .svg or a .png.")
+@click.option(
+    "--budget",
+    "budgets",
+    type=Budgets(Span("1ms", "7d", "5m", "topics keep so long")),
+    metavar="LIST",
+    help="Such as 30s,1m,5m.  [default: 0.1 to 4 x]",
+)
+@click.option("--plot", type=FilePath("budgets.svg"), metavar="FILE", help="Draw it: a .svg or a .png.")
 def simulate(budgets: tuple[int, ...] | None, plot: Path | None, output: str, **about: Any) -> None:
     """Replay recorded decisions under other budgets: kept, dropped, asked again, value, evaluator load.
 
@@ -190,8 +163,8 @@ as long as traffic stays as it was."""
     show_default=True,
     help="The share of the value (its magnitude), or of the decisions.",
 )
-@click.option("--currency", metavar="CODE", help="The currency of the value, where there are several.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--currency", type=CURRENCY, metavar="CODE", help="The currency of the value, where there are several.")
+@click.option("--seed", type=Whole(0, SEED_MAX, 1), default=0, show_default=True, help="Of the bootstrap.")
 def recommend(
     keep: Fraction, by: Literal["value", "count"], currency: str | None, seed: int, output: str, **about: Any
 ) -> None:

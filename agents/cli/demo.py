@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from agents.cli.options import output_option
+from agents.cli.values import Whole
 from agents.demo.live import watch_on_stdout
 from agents.demo.replay import Pace
 from agents.demo.report import Result, show
@@ -26,8 +27,8 @@ from streams.errors import CheckFailed
     "  sluicegate demo --keep           afterwards everything stays, to be looked at, until Ctrl-C\n"
     "  sluicegate demo --output json | jq .latency_ms"
 )
-@click.option("--seconds", default=30, show_default=True, type=click.IntRange(1, 3600), help="How long to replay.")
-@click.option("--rate", default=200, show_default=True, type=click.IntRange(1, 5000), help="Decisions a second.")
+@click.option("--seconds", default=30, show_default=True, type=Whole(1, 3600, 10), help="How long to replay.")
+@click.option("--rate", default=200, show_default=True, type=Whole(1, 5000, 1000), help="Decisions a second.")
 @click.option("--keep", is_flag=True, help="Leave all of it running until Ctrl-C, and print how to look around.")
 @output_option
 def demo(seconds: int, rate: int, keep: bool, output: str) -> None:

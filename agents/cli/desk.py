@@ -15,9 +15,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agents.cli.client import quiet_client_logs
 from agents.cli.options import bootstrap_option, interactive, prefix_option
+from agents.cli.values import Matching
 from agents.desk.follow import Follower, following
 from streams.runtime.records import Lenient, install
 
+STORE_URL = Matching(
+    r"(sqlite|postgres(ql)?)(\+[a-z0-9_]+)?://[^\x00]{0,4000}",
+    "the URL of a database, sqlite:///FILE or postgresql://USER@HOST/DATABASE",
+    "sqlite:///reviews.db",
+)
 SHOWN_OFFSETS = 20_000  # a bar for less would only flicker
 
 
@@ -39,6 +45,7 @@ def desk_options(command: Callable[..., None]) -> Callable[..., None]:
 
     option = click.option(
         "--store",
+        type=STORE_URL,
         envvar="SLUICEGATE_STORE",
         show_envvar=True,
         metavar="URL",

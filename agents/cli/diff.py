@@ -16,7 +16,7 @@ from rich.text import Text
 from agents.backtest.differences import Difference, differences
 from agents.backtest.documents import policies_of, published
 from agents.cli.client import quiet_client_logs
-from agents.cli.options import bootstrap_option, output_option, prefix_option
+from agents.cli.options import POLICIES, bootstrap_option, output_option, prefix_option
 from schemas.policy import PolicyDocument
 from streams.errors import ConfigurationError
 from streams.runtime.policies_topic import read_edition
@@ -37,8 +37,8 @@ Examples:
 + added, - removed, ~ changed or moved. What is not written counts with its default, so a line that says the default is
 no difference. Exit code 0: the same; 1: they differ; 2: one of them cannot be read."""
 )
-@click.argument("before", type=click.Path(path_type=Path), metavar="[BEFORE]")
-@click.argument("after", type=click.Path(path_type=Path), required=False, metavar="POLICIES")
+@click.argument("before", type=POLICIES, metavar="[BEFORE]")
+@click.argument("after", type=POLICIES, required=False, metavar="POLICIES")
 @bootstrap_option
 @prefix_option
 @output_option

@@ -15,12 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.cli.client import quiet_client_logs
+from agents.cli.files import InputFile, whole
 from agents.cli.lines import printable
-from agents.cli.options import bootstrap_option, output_option, prefix_option
-from agents.cli.try_ import Moment
+from agents.cli.options import IDENTIFIER, POLICIES, bootstrap_option, output_option, prefix_option
+from agents.cli.times import Moment
+from agents.cli.values import CONTEXT_VERSION
 from agents.readable import duration
 from agents.why.found import Found
 from agents.why.read import Scope, gather
+from schemas.common import VALUE_BYTES_MAX
 from streams.errors import CheckFailed, ConfigurationError
 from streams.explain import Explanation, Seen, Tried
 from streams.explain import explain as explained
@@ -58,19 +61,19 @@ class Asked(NamedTuple):
     "which the gate decided it, with the context version that it saw. The exit code is 0 whatever becomes of the "
     "decision, 1 when no decision has that id, 2 when a policy is wrong."
 )
-@click.argument("file", type=click.File("rb"), required=False)
-@click.option("--id", "identifier", metavar="ID", help="A recorded decision, or an attempt of it, payout-17-1~2.")
+@click.argument("file", type=InputFile("decision.json"), required=False)
+@click.option(
+    "--id", "identifier", type=IDENTIFIER, metavar="ID", help="A recorded decision, or an attempt of it, payout-17-1~2."
+)
 @click.option(
     "--policies",
-    type=click.Path(path_type=Path),
+    type=POLICIES,
     metavar="DIR",
     help="A folder of policies, one YAML file per workflow.  [default: those published: for a recorded decision the "
     "version that decided it, else those in force]",
 )
 @click.option("--at", "at_ms", type=Moment(), metavar="TIME", help="Explain it as at this time.")
-@click.option(
-    "--context-version", type=click.IntRange(min=0), help="The version of the entity's context that is there."
-)
+@click.option("--context-version", type=CONTEXT_VERSION, help="The version of the entity's context that is there.")
 @bootstrap_option
 @prefix_option
 @output_option
@@ -92,7 +95,11 @@ def explain(
     if (file is None) == (identifier is None):
         raise click.UsageError("give a FILE, or --id of a recorded decision")
     snapshot = None if policies is None else load(policies)
-    asked = Asked(file.read().strip()) if file is not None else _recorded(Scope(bootstrap, prefix), str(identifier))
+    asked = (
+        Asked(whole(file, VALUE_BYTES_MAX, "a decision").strip())
+        if file is not None
+        else _recorded(Scope(bootstrap, prefix), str(identifier))
+    )
     body = _body(asked.value)
     if snapshot is None:
         snapshot = _published(Kafka(bootstrap, prefix), asked.policy)

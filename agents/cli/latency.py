@@ -14,10 +14,10 @@ from rich.live import Live
 
 from agents.cli.client import quiet_client_logs
 from agents.cli.options import bootstrap_option, output_option, prefix_option
-from agents.cli.try_ import Span
+from agents.cli.times import Span
+from agents.cli.values import GROUP
 from agents.latency.view import as_document, frame
 from agents.latency.watch import Watched, watch
-from schemas.topics import RETENTION_MS
 from streams.runtime.records import Lenient, install
 
 LIVE_S, PRINTED_S = 1.0, 10.0  # between snapshots: on a terminal, and where lines scroll by
@@ -46,14 +46,16 @@ Percentiles are told to within 3 %, never less than they were. Without a termina
 @click.option(
     "--window",
     "window_ms",
-    type=Span(),
+    type=Span("1ms", "7d", "5m", "topics keep so long"),
     default="5m",
     show_default=True,
     metavar="SPAN",
     help="How far back it looks.",
 )
 @click.option("--once", is_flag=True, help="One snapshot, then stop.")
-@click.option("--group", metavar="NAME", help="The gate's consumer group, for the lag.  [default: <prefix>gate]")
+@click.option(
+    "--group", type=GROUP, metavar="NAME", help="The gate's consumer group, for the lag.  [default: <prefix>gate]"
+)
 @bootstrap_option
 @prefix_option
 @output_option
@@ -63,8 +65,6 @@ def latency(window_ms: int, once: bool, group: str | None, bootstrap: str, prefi
     It reads what the gate and the executors wrote (commands, reviews, exceptions, reevaluations, receipts), joins no
     group and changes nothing. With --output json each snapshot is an object; with --once there is one.
     """
-    if not 0 < window_ms <= RETENTION_MS:
-        raise click.UsageError("--window is over 0 and at most 7d, which is how long topics keep")
     quiet_client_logs()
     install(Lenient)
     console = Console(highlight=False)
@@ -78,9 +78,6 @@ def latency(window_ms: int, once: bool, group: str | None, bootstrap: str, prefi
             asyncio.run(_printed(watched, once, output))
     except KeyboardInterrupt:
         return  # the usual way to end it
-    except BrokenPipeError:
-        # `| head` has seen enough; what is still buffered must not fail when the interpreter ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 async def _drawn(watched: Watched, console: Console) -> None:

@@ -102,8 +102,8 @@ def _text(key: bytes | None) -> str:
 
 
 def _clock(time_ms: int) -> str:
-    moment = datetime.fromtimestamp(min(max(time_ms, 0), TIME_MS_MAX) // 1000, UTC)
-    return f"{moment:%Y-%m-%d %H:%M:%S}.{time_ms % 1000:03d}Z"
+    told_ms = min(max(time_ms, 0), TIME_MS_MAX)  # a record's timestamp can be anything
+    return f"{datetime.fromtimestamp(told_ms // 1000, UTC):%Y-%m-%d %H:%M:%S}.{told_ms % 1000:03d}Z"
 
 
 def _age_and_value(body: dict[str, Any], timestamp_ms: int) -> str:

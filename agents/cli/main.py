@@ -6,12 +6,20 @@ Exit codes are stable: 0 well, 1 the check failed, 2 usage or configuration, 3 t
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
+from collections.abc import Sequence
 
 import click
 
 from agents.cli.lazy import Commands, LazyGroup
 from streams.errors import SluicegateError
+
+TRACEBACK = "SLUICEGATE_TRACEBACK"
+UNEXPECTED = "something unexpected went wrong"
+MESSAGE_CHARS_MAX = 1_000  # of a usage error: it repeats what was given, which may be a page
 
 COMMANDS: Commands = {
     "demo": ("agents.cli.demo", "demo", "Real billing decisions through the gate, on a broker of its own."),
@@ -59,19 +67,79 @@ def cli() -> None:
 
 
 def main() -> None:
+    """The program: ends the process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """One call of the program: its exit code. What goes wrong is told in one sentence on stderr, never in a traceback.
+
+    What is told as unexpected is a defect of ours: no input should get there.
+    """
+    _open_standard_streams()
     try:
-        cli.main(standalone_mode=False)
-    except SluicegateError as error:
-        print(f"sluicegate: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        code = _called(list(arguments))
+        sys.stdout.flush()
     except BrokenPipeError:
         # the reader of our output has gone (`| head`): nobody is left to tell
-        sys.stderr.close()
-        sys.exit(0)
+        _let_go_of_stdout()
+        return 0
+    except OSError as error:
+        _let_go_of_stdout()
+        return _told(f"the machine refuses: {error}", 1)
+    except MemoryError:
+        return _told("there is not enough memory for it", 1)
+    except Exception as error:
+        if os.environ.get(TRACEBACK) == "1":
+            raise
+        what = f"{type(error).__name__}: {error}"[:MESSAGE_CHARS_MAX]
+        return _told(f"{UNEXPECTED} ({what}); {TRACEBACK}=1 shows where, which is what a report of it needs", 1)
+    return code
+
+
+def _called(arguments: list[str]) -> int:
+    try:
+        found = cli.main(arguments, prog_name="sluicegate", standalone_mode=False)
+        return found if isinstance(found, int) else 0
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # click has an exit of its own for it
+            raise ended.__context__ from None
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except SluicegateError as error:
+        return _told(str(error), error.exit_code)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        if len(error.message) > MESSAGE_CHARS_MAX:
+            error.message = error.message[:MESSAGE_CHARS_MAX] + "…"
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+
+
+def _told(message: str, code: int) -> int:
+    print(f"sluicegate: {message}", file=sys.stderr)
+    return code
+
+
+def _open_standard_streams() -> None:
+    """Nothing that is opened later may become stdin, stdout or stderr where the caller has closed one; and what a
+    terminal cannot show is shown with backslashes.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _let_go_of_stdout() -> None:
+    """What is still buffered must not fail when the interpreter ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,6 +10,7 @@ import click
 
 from agents.cli.client import quiet_client_logs
 from agents.cli.options import bootstrap_option, output_option, prefix_option
+from agents.cli.values import GROUP
 from agents.offsets import INPUTS, Offsets, Standing, Truth
 from streams.errors import CheckFailed
 from streams.runtime.settings import Kafka
@@ -20,7 +21,9 @@ def offsets() -> None:
     """How far the workers have read, by all who claim to know it."""
 
 
-group_option = click.option("--group", metavar="NAME", help="The consumer group.  [default: <prefix><role>]")
+group_option = click.option(
+    "--group", type=GROUP, metavar="NAME", help="The consumer group.  [default: <prefix><role>]"
+)
 
 
 @offsets.command(

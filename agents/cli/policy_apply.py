@@ -16,7 +16,17 @@ from rich.table import Table
 from ruamel.yaml import YAML
 
 from agents.cli.client import quiet_client_logs
-from agents.cli.options import bootstrap_option, by_option, output_option, prefix_option, timeout_option
+from agents.cli.options import (
+    NAME,
+    POLICIES,
+    WHY,
+    bootstrap_option,
+    by_option,
+    output_option,
+    prefix_option,
+    timeout_option,
+)
+from agents.cli.values import POLICY_NAME, VERSION
 from agents.governing import Acknowledged, not_using, put_in_force
 from agents.readable import moment
 from schemas.policy import PolicyDocument
@@ -40,7 +50,7 @@ def _changing(command: F) -> F:
             bootstrap_option,
             prefix_option,
             by_option,
-            click.option("--why", required=True, help="The reason; it is kept with the change."),
+            click.option("--why", type=WHY, required=True, help="The reason; it is kept with the change."),
             click.option(
                 "--pending",
                 type=click.Choice(["keep", "invalidate", "reevaluate"]),
@@ -69,7 +79,7 @@ Each document that is not published yet is published under its version, and put 
 same version with other content is refused. Running workers take it over between two batches. Exit code 1 when a
 worker did not acknowledge it in time, or cannot use it and goes on with its last good one."""
 )
-@click.argument("source", metavar="FOLDER|FILE", type=click.Path(path_type=Path))
+@click.argument("source", metavar="FOLDER|FILE", type=POLICIES)
 @_changing
 def apply(
     source: Path, bootstrap: str, prefix: str, by: str, why: str, pending: Pending, wait: bool, timeout_s: float
@@ -85,8 +95,8 @@ def apply(
 
 
 @click.command(epilog="Example: sluicegate policy rollback billing --why 'refunds went wrong'")
-@click.argument("workflow")
-@click.option("--to", "version", type=click.IntRange(min=1), help="The version.  [default: the one before]")
+@click.argument("workflow", type=NAME)
+@click.option("--to", "version", type=VERSION, help="The version.  [default: the one before]")
 @_changing
 def rollback(
     workflow: str,
@@ -99,13 +109,20 @@ def rollback(
     wait: bool,
     timeout_s: float,
 ) -> None:
-    """Put an earlier version of WORKFLOW in force again."""
-    signed = Signed(by, why, clock_ms())
+    """Put an earlier version of WORKFLOW in force again.
+
+    The one before is that which the present one came after; a version that was left by a rollback is not gone back to.
+    Where somebody else changes the policy meanwhile, nothing is done: exit code 2.
+    """
+    quiet_client_logs()
+    kafka, signed = Kafka(bootstrap, prefix), Signed(by, why, clock_ms())
+    seen = asyncio.run(read_edition(kafka)).currents.get(workflow)
 
     def make(edition: Edition) -> list[Write]:
-        return rolled_back(edition, workflow, version, pending, signed)[1]
+        leaving = None if seen is None else seen.version
+        return rolled_back(edition, workflow, version, pending, signed, leaving)[1]
 
-    _put_in_force(Kafka(bootstrap, prefix), make, None, wait, timeout_s)
+    _put_in_force(kafka, make, None, wait, timeout_s)
 
 
 def _put_in_force(
@@ -118,7 +135,7 @@ def _put_in_force(
     quiet_client_logs()
     found: Acknowledged | None = None
     if wait:
-        written, found = asyncio.run(put_in_force(kafka, make, timeout_s))
+        _, written, found = asyncio.run(put_in_force(kafka, make, timeout_s))
     else:
         _, written = asyncio.run(change(kafka, make))
     moved = {one.workflow: one.version for one in map(_current, written.writes) if one is not None}
@@ -144,7 +161,7 @@ def _current(write: Write) -> Current | None:
 
 
 @click.command()
-@click.argument("workflow", required=False)
+@click.argument("workflow", type=NAME, required=False)
 @bootstrap_option
 @prefix_option
 @output_option
@@ -175,20 +192,22 @@ def history(workflow: str | None, bootstrap: str, prefix: str, output: str) -> N
 
 
 @click.command()
-@click.argument("policy", metavar="WORKFLOW[@VERSION]")
+@click.argument("policy", metavar="WORKFLOW[@VERSION]", type=POLICY_NAME)
 @bootstrap_option
 @prefix_option
 @output_option
-def show(policy: str, bootstrap: str, prefix: str, output: str) -> None:
+def show(policy: tuple[str, int | None], bootstrap: str, prefix: str, output: str) -> None:
     """Print a policy as it was published, by default the version that is in force."""
     edition = _edition(bootstrap, prefix)
-    workflow, _, number = policy.rpartition("@") if "@" in policy else (policy, "", "")
-    current = edition.currents.get(workflow)
-    version = int(number) if number.isdigit() else current.version if current else 0
+    workflow, version = policy
+    if version is None:
+        current = edition.currents.get(workflow)
+        version = current.version if current else 0
     published = edition.versions.get((workflow, version))
     if published is None:
         there = ", ".join(f"{name}@{one}" for name, one in sorted(edition.versions)) or "none"
-        raise ConfigurationError(f"{policy} is not published; there are {there}")
+        asked = f"{workflow}@{version}" if version else f"a policy of the workflow {workflow!r}"
+        raise ConfigurationError(f"{asked} is not published; there are {there}")
     document = own_json(bytes(published.document))
     if output == "json":
         print(json.dumps(document))

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from agents.cli.options import output_option
+from agents.cli.options import POLICIES, output_option
 from streams.errors import ConfigurationError
 from streams.policy import Policy
 from streams.runtime.policies import Fault, read_folder
@@ -40,7 +40,7 @@ Example of a policy:
 The first rule whose `when` holds decides, and a block rule that holds overrides it. Beyond the limits, without a rule,
 or without a field that the policy needs, the decision goes to a person. Exit code 2 when something is wrong."""
 )
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=POLICIES)
 @output_option
 def check(folder: Path, output: str) -> None:
     """Check the policies in FOLDER, one YAML file per workflow."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -12,19 +13,34 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.cli.client import quiet_client_logs
-from agents.cli.options import bootstrap_option, by_option, output_option, prefix_option
+from agents.cli.options import (
+    BY,
+    KEY_FILE,
+    LONG_NAME,
+    NAME,
+    WHY,
+    bootstrap_option,
+    by_option,
+    output_option,
+    prefix_option,
+)
+from agents.cli.times import Span
+from agents.cli.values import CURRENCY, MAGNITUDE, Text
 from agents.desk.keys import key_of
 from agents.why.telling import clock
+from schemas.common import Id
 from schemas.published import Preapproval, preapproval_key
 from schemas.verdict import SIGNATURE_HEADER
 from streams.errors import ConfigurationError
-from streams.governing import Write
+from streams.governing import Write, unknown_workflow, written
 from streams.rulebook import Edition
 from streams.runtime.clock import clock_ms
 from streams.runtime.policies_topic import change, read_edition
 from streams.runtime.settings import Kafka
 from streams.signatures import sign
-from streams.terms import duration_ms
+
+HELD = Text(Id, "holidays")
+HOLDS = Span("1s", "365d", "8h", "nobody remembers a longer one")
 
 
 @click.command(
@@ -36,24 +52,24 @@ Example:
 It counts as ana's approval of each review in its scope that comes until then: where her roles may approve so much, once
 for each review, never for what she proposed, and not for what is stale or halted."""
 )
-@click.argument("identifier", metavar="NAME")
-@click.option("--by", required=True, envvar="SLUICEGATE_REVIEWER", show_envvar=True, help="Who gives it.")
-@click.option("--workflow", required=True, help="The reviews it is for.")
-@click.option("--segment", help="Only this segment.")
-@click.option("--action-type", help="Only actions of this type.")
-@click.option("--entity", help="Only this entity.")
-@click.option("--value-minor-at-most", type=click.IntRange(min=0), help="Only up to this value, by its magnitude.")
-@click.option("--currency", help="The currency of that value.")
-@click.option("--for", "length", required=True, metavar="SPAN", help="How long it holds: 8h, 2d.")
-@click.option("--why", required=True, help="The reason; it is kept with it.")
+@click.argument("identifier", metavar="NAME", type=HELD)
+@click.option("--by", type=BY, required=True, envvar="SLUICEGATE_REVIEWER", show_envvar=True, help="Who gives it.")
+@click.option("--workflow", type=NAME, required=True, help="The reviews it is for.")
+@click.option("--segment", type=LONG_NAME, help="Only this segment.")
+@click.option("--action-type", type=LONG_NAME, help="Only actions of this type.")
+@click.option("--entity", type=LONG_NAME, help="Only this entity.")
+@click.option("--value-minor-at-most", type=MAGNITUDE, help="Only up to this value, by its magnitude.")
+@click.option("--currency", type=CURRENCY, help="The currency of that value.")
+@click.option("--for", "length_ms", type=HOLDS, required=True, metavar="SPAN", help="How long it holds: 8h, 2d.")
+@click.option("--why", type=WHY, required=True, help="The reason; it is kept with it.")
 @click.option(
     "--key-file",
-    type=click.Path(path_type=Path),
+    type=KEY_FILE,
     envvar="SLUICEGATE_KEY_FILE",
     show_envvar=True,
     help="A file of lines <key-id>:<secret>.",
 )
-@click.option("--key-id", metavar="ID", help="Which of several keys signs.")
+@click.option("--key-id", type=LONG_NAME, metavar="ID", help="Which of several keys signs.")
 @bootstrap_option
 @prefix_option
 def preapprove(
@@ -65,7 +81,7 @@ def preapprove(
     entity: str | None,
     value_minor_at_most: int | None,
     currency: str | None,
-    length: str,
+    length_ms: int,
     why: str,
     key_file: Path | None,
     key_id: str | None,
@@ -73,9 +89,7 @@ def preapprove(
     prefix: str,
 ) -> None:
     """Approve beforehand what comes in a scope, for a time."""
-    length_ms, at_ms = duration_ms(length), clock_ms()
-    if not length_ms:
-        raise ConfigurationError(f"--for: found {length!r}, expected a length of time with its unit, such as 8h or 2d")
+    at_ms = clock_ms()
     if (value_minor_at_most is None) != (currency is None):
         raise ConfigurationError("--value-minor-at-most and --currency: give both or neither")
     key = key_of(key_file, key_id)
@@ -93,8 +107,8 @@ def preapprove(
         why=why,
         at_ms=at_ms,
     )
-    value = msgspec.json.encode(given)
-    write = Write(preapproval_key(identifier), value, ((SIGNATURE_HEADER, sign(key.id, key.secret, value)),))
+    write = written(preapproval_key(identifier), given)
+    write = write._replace(headers=((SIGNATURE_HEADER, sign(key.id, key.secret, write.value)),))
 
     def make(edition: Edition) -> list[Write]:
         there = _there(edition).get(identifier)
@@ -105,13 +119,15 @@ def preapprove(
         return [write]
 
     quiet_client_logs()
-    asyncio.run(change(Kafka(bootstrap, prefix), make))
+    before, _ = asyncio.run(change(Kafka(bootstrap, prefix), make))
+    if (unknown := unknown_workflow(before, workflow)) is not None:
+        print(f"sluicegate: {unknown}", file=sys.stderr)
     print(f"{identifier}: approved beforehand by {by} until {clock(given.until_ms)}")
 
 
 @click.command(epilog="Example: sluicegate reviews revoke holidays --why 'back at the desk'")
-@click.argument("identifier", metavar="NAME")
-@click.option("--why", required=True, help="The reason; it is kept with it.")
+@click.argument("identifier", metavar="NAME", type=HELD)
+@click.option("--why", type=WHY, required=True, help="The reason; it is kept with it.")
 @by_option
 @bootstrap_option
 @prefix_option
@@ -125,7 +141,7 @@ def revoke(identifier: str, why: str, by: str, bootstrap: str, prefix: str) -> N
             raise ConfigurationError(f"there is no pre-approval {identifier!r}; there are: {known}")
         # nobody's signature is needed to approve less
         ended = msgspec.structs.replace(there, revoked=True, why=f"revoked by {by}: {why}"[:1000], at_ms=clock_ms())
-        return [Write(preapproval_key(identifier), msgspec.json.encode(ended))]
+        return [written(preapproval_key(identifier), ended)]
 
     quiet_client_logs()
     asyncio.run(change(Kafka(bootstrap, prefix), make))

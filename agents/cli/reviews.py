@@ -19,9 +19,10 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from agents.cli.desk import Desk, caught_up, desk_options, run
-from agents.cli.options import interactive, output_option
+from agents.cli.options import BY, NAME, interactive, output_option
 from agents.cli.preapprovals import preapprovals, preapprove, revoke
-from agents.cli.verdicts import approve, modify, reject
+from agents.cli.values import Whole
+from agents.cli.verdicts import REVIEW_ID, approve, modify, reject
 from agents.desk.answer import named
 from agents.desk.follow import Follower
 from agents.desk.view import as_document, listed, whole
@@ -30,6 +31,7 @@ from streams.runtime.store.reviews import Wanted
 
 LIVE_S, PRINTED_S = 1.0, 10.0  # between snapshots: on a terminal, and where lines scroll by
 WIDTH_PLAIN = 120
+LIMIT_MAX = 100_000  # lines; a program that wants more asks the store
 
 
 @click.group(
@@ -58,11 +60,13 @@ def narrowing(command: Callable[..., None]) -> Callable[..., None]:
         command(wanted=Wanted(queue, workflow, person, ended, limit), **others)
 
     options = [
-        click.option("--queue", metavar="NAME", help="Only this queue."),
-        click.option("--workflow", metavar="NAME", help="Only this workflow."),
-        click.option("--for", "person", metavar="NAME", help="Only what NAME has neither proposed nor approved."),
+        click.option("--queue", type=NAME, metavar="NAME", help="Only this queue."),
+        click.option("--workflow", type=NAME, metavar="NAME", help="Only this workflow."),
+        click.option(
+            "--for", "person", type=BY, metavar="NAME", help="Only what NAME has neither proposed nor approved."
+        ),
         click.option("--all", "ended", is_flag=True, help="Those that have ended too."),
-        click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many."),
+        click.option("--limit", type=Whole(1, LIMIT_MAX, 100), default=100, show_default=True, help="At most so many."),
     ]
     told: Callable[..., None] = narrowed
     for option in reversed(options):
@@ -109,7 +113,7 @@ def _print(follower: Follower, wanted: Wanted, output: str, indent: int | None =
     "  sluicegate reviews show r-2-3fa9c1d0\n"
     "  sluicegate reviews show r-2-3fa9c1d0 --output json | jq .record.decision.action"
 )
-@click.argument("review_id", metavar="ID")
+@click.argument("review_id", metavar="ID", type=REVIEW_ID)
 @desk_options
 @output_option
 def show(desk: Desk, review_id: str, output: str) -> None:
@@ -158,9 +162,6 @@ def watch(desk: Desk, wanted: Wanted, output: str) -> None:
         run(call)
     except KeyboardInterrupt:
         return  # the usual way to end it
-    except BrokenPipeError:
-        # `| head` has seen enough; what is still buffered must not fail when the interpreter ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 async def _drawn(follower: Follower, wanted: Wanted, console: Console) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agents.cli.client import partitions_of, quiet_client_logs, started
+from agents.cli.files import RECORD_BYTES_MAX, InputFile, file_name, lines_of
 from agents.cli.lines import printable
 from agents.cli.options import bootstrap_option, interactive, output_option, prefix_option
 from schemas.common import VALUE_BYTES_MAX
@@ -70,20 +71,20 @@ class Sent:
         return "; ".join(parts)
 
 
-def lines_of(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """The lines with their numbers from 1, without their line ends."""
-    for number, line in enumerate(file, start=1):
-        yield number, line.removesuffix(b"\n").removesuffix(b"\r")
-
-
 def rereadable(file: IO[bytes]) -> IO[bytes]:
     """The file itself if it can be read twice, else a copy of the pipe that can."""
     if file.seekable():
         return file
     copy = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES_MAX)  # noqa: SIM115 - lives until the command ends
-    while chunk := file.read(1 << 20):
-        copy.write(chunk)
-    copy.seek(0)
+    try:
+        while chunk := file.read(1 << 20):
+            copy.write(chunk)
+        copy.seek(0)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{file_name(file)} is checked whole before a line of it is sent, and there is no room for its copy in "
+            f"{tempfile.gettempdir()} ({error.strerror}): set TMPDIR to a folder that has, or give a file"
+        ) from error
     return copy
 
 
@@ -91,10 +92,12 @@ def check_lines(file: IO[bytes], name: str) -> int:
     """The count of lines that are decisions; raises ConfigurationError that names the others."""
     good = bad = 0
     shown: list[str] = []
-    for number, line in lines_of(file):
+    for number, line, line_bytes in lines_of(file):
         if not line.strip():
             continue
         refused = refusal(line)
+        if line_bytes > RECORD_BYTES_MAX:
+            refused = "invalid.oversized", f"the line has {line_bytes} bytes; at most {VALUE_BYTES_MAX} are decided on"
         if refused is None:
             good += 1
             continue
@@ -145,7 +148,7 @@ async def deliver(
         sent.lines += 1
         advance()
 
-    for number, line in lines_of(file):
+    for number, line, line_bytes in lines_of(file):
         if not raw and not line.strip():
             sent.blank += 1
             continue
@@ -153,9 +156,9 @@ async def deliver(
         sent.stamped += value is not line
         key = key_of(line)
         sent.without_key += key is None
-        if len(value) > REQUEST_BYTES_MAX - 1024:
+        if max(len(value), line_bytes) > RECORD_BYTES_MAX:
             raise ConfigurationError(
-                f"line {number} is {len(value)} bytes, more than a record may have; "
+                f"line {number} is {max(len(value), line_bytes)} bytes, more than a record may have; "
                 f"{sent.lines} lines before it were sent"
             )
         waiting.append((number, await _answered(producer.send(topic, value, key=key), number, sent)))
@@ -202,7 +205,7 @@ async def send_file(bootstrap: str, topic: str, file: IO[bytes], total: int | No
     "  echo 'no decision at all' | sluicegate send --raw -\n\n"
     "Then look at what became of them: sluicegate tail commands --from-beginning"
 )
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=InputFile("decisions.ndjson"))
 @click.option("--raw", is_flag=True, help="Send every line as it is, good or bad; no key where no entity can be read.")
 @bootstrap_option
 @prefix_option
@@ -217,13 +220,10 @@ def send(file: IO[bytes], raw: bool, bootstrap: str, prefix: str, output: str) -
     quiet_client_logs()
     total: int | None = None
     if not raw:
-        file = rereadable(file)
+        if (copy := rereadable(file)) is not file:
+            click.get_current_context().call_on_close(copy.close)
+            file = copy
         total = check_lines(file, file_name(file))
         file.seek(0)
     sent = asyncio.run(send_file(bootstrap, name(prefix, "decisions"), file, total, raw))
     click.echo(orjson.dumps(sent.as_dict()) if output == "json" else sent.sentence())
-
-
-def file_name(file: IO[bytes]) -> str:
-    name = getattr(file, "name", None)
-    return name if isinstance(name, str) and name != "<stdin>" else "stdin"

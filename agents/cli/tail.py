@@ -6,8 +6,6 @@ Without a group nobody's offsets move, so looking never changes what a worker re
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator
 
 import click
@@ -17,6 +15,7 @@ from aiokafka.errors import KafkaError
 from agents.cli.client import partitions_of, quiet_client_logs, started
 from agents.cli.lines import Seen, as_document, as_line
 from agents.cli.options import bootstrap_option, output_option, prefix_option
+from agents.cli.values import Whole
 from schemas.topics import BY_KIND, name
 from streams.errors import BrokerUnreachable
 from streams.runtime.records import Lenient, install
@@ -87,7 +86,7 @@ async def show(bootstrap: str, prefix: str, kind: str, from_beginning: bool, cou
 )
 @click.argument("topic", type=click.Choice(list(BY_KIND)), metavar="TOPIC")
 @click.option("--from-beginning", is_flag=True, help="From the oldest record that is kept; else from now on.")
-@click.option("-n", "count", type=click.IntRange(1), metavar="COUNT", help="Stop after this many records.")
+@click.option("-n", "count", type=Whole(1, 2**53, 5), metavar="COUNT", help="Stop after this many records.")
 @bootstrap_option
 @prefix_option
 @output_option
@@ -105,6 +104,3 @@ def tail(topic: str, from_beginning: bool, count: int | None, bootstrap: str, pr
         asyncio.run(show(bootstrap, prefix, topic, from_beginning, count, output))
     except KeyboardInterrupt:
         return  # the usual way to end it
-    except BrokenPipeError:
-        # `| head` has seen enough; what is still buffered must not fail when the interpreter ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,9 +10,13 @@ import click
 
 from agents.cli.client import quiet_client_logs
 from agents.cli.options import bootstrap_option, output_option, prefix_option
+from agents.cli.values import Whole
 from streams.errors import CheckFailed
 from streams.runtime.topics import BROKERS_DEFAULT, DEFAULT_PARTITIONS, Report
 from streams.runtime.topics import apply as apply_topics
+
+PARTITIONS_MAX = 10_000  # of a topic: each is a lane, a producer and a view of its own, shared by so many workers
+COPIES_MAX = 32_767  # what the protocol has room for; a cluster with fewer brokers refuses it
 
 EPILOG = """\b
 Examples:
@@ -34,14 +38,14 @@ def topics() -> None:
 @topics.command(epilog=EPILOG)
 @click.option(
     "--partitions",
-    type=click.IntRange(min=1),
+    type=Whole(1, PARTITIONS_MAX, 12),
     default=DEFAULT_PARTITIONS,
     show_default=True,
     help="Of each data topic, if `decisions` does not exist yet: the most workers that can share the work.",
 )
 @click.option(
     "--replication-factor",
-    type=click.IntRange(min=1),
+    type=Whole(1, COPIES_MAX, 3),
     default=None,
     help="Copies of each new topic.  [default: the broker's own]",
 )

@@ -6,7 +6,6 @@ import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,57 +15,23 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from agents.cli.files import RECORD_BYTES_MAX, InputFile, file_name, lines_of, unread
 from agents.cli.lines import header_texts, printable
-from agents.cli.options import interactive, output_option, prefix_option
+from agents.cli.options import POLICIES, interactive, output_option, prefix_option
+from agents.cli.times import Moment, Span
 from agents.readable import duration, money
 from agents.trial import Clock, Tried, tried
-from schemas.common import TIME_MS_MAX
 from schemas.topics import name
+from streams.errors import ConfigurationError
 from streams.foreign import own_json, text_of
 from streams.headers import HeaderSettings
 from streams.path import Snapshot
 from streams.runtime.policies import load
-from streams.terms import duration_ms
 
 COLORS = {"commands": "green", "reviews": "yellow", "exceptions": "red", "reevaluations": "magenta"}
 NAMES = {"commands": "command", "reviews": "review", "exceptions": "exception", "reevaluations": "ask again"}
 LONG_BYTES = 4 * 1024 * 1024  # about a second of work: from here on a progress bar is worth its flicker
 REASON_CHARS_MAX = 80
-
-
-class Moment(click.ParamType):
-    """Epoch milliseconds, or an ISO 8601 time with its zone."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            if str(value).isdecimal():
-                at_ms = int(value)
-            else:
-                at = datetime.fromisoformat(value)
-                if at.tzinfo is None:
-                    self.fail(f"{value!r} names no zone: write {value}Z for UTC", param, ctx)
-                at_ms = round(at.timestamp() * 1000)
-        except ValueError:
-            self.fail(f"{value!r} is neither epoch milliseconds nor a time such as 2026-11-23T09:30:00Z", param, ctx)
-        if not 0 <= at_ms <= TIME_MS_MAX:
-            self.fail(f"{value!r} is outside 1970 to 9999", param, ctx)
-        return at_ms
-
-
-class Span(click.ParamType):
-    """A length of time as policies spell it."""
-
-    name = "span"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        span_ms = value if isinstance(value, int) else duration_ms(str(value))
-        if span_ms is None:
-            self.fail(f"{value!r} is no length of time with its unit, such as 250ms, 90s, 10m or 1h30m", param, ctx)
-        return span_ms
 
 
 @click.command(
@@ -79,10 +44,10 @@ class Span(click.ParamType):
     "  sluicegate try --policies policies/ --output json decisions.ndjson | jq -r .value.reason\n\n"
     "The exit code is 0 whatever becomes of the decisions, 2 when a policy is wrong.",
 )
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=InputFile("decisions.ndjson"))
 @click.option(
     "--policies",
-    type=click.Path(path_type=Path),
+    type=POLICIES,
     required=True,
     metavar="DIR",
     help="The folder of policies, one YAML file per workflow.",
@@ -97,7 +62,7 @@ class Span(click.ParamType):
 @click.option(
     "--age",
     "age_ms",
-    type=Span(),
+    type=Span(most="36500d", example="90s"),
     metavar="SPAN",
     help="Decide each line so long after its own observation: 250ms, 90s.",
 )
@@ -135,16 +100,24 @@ def try_(file: IO[bytes], policies: Path, at_ms: int | None, age_ms: int | None,
 def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     """The lines that are not blank, with their numbers from 1; a bar on stderr when that takes long and is watched."""
     size_bytes = 0
-    if file.seekable():
-        size_bytes = file.seek(0, os.SEEK_END)
-        file.seek(0)
+    try:
+        if file.seekable():
+            size_bytes = file.seek(0, os.SEEK_END)
+            file.seek(0)
+    except OSError as error:
+        raise unread(file, error) from error
     watched = interactive() and not sys.stdout.isatty() and size_bytes > LONG_BYTES
     with Progress(console=Console(stderr=True), transient=True, disable=not watched) as progress:
         bar = progress.add_task("trying", total=size_bytes)
-        for number, line in enumerate(file, start=1):
-            progress.advance(bar, len(line))
+        for number, line, line_bytes in lines_of(file):
+            progress.advance(bar, line_bytes + 1)
+            if line_bytes > RECORD_BYTES_MAX:
+                raise ConfigurationError(
+                    f"line {number} of {file_name(file)} has {line_bytes} bytes, and a record has at most "
+                    f"{RECORD_BYTES_MAX}: no gate would ever see it"
+                )
             if line.strip():
-                yield number, line.removesuffix(b"\n").removesuffix(b"\r")
+                yield number, line
 
 
 def _document(one: Tried, prefix: str) -> bytes:

@@ -6,22 +6,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import IO, Annotated, Any
 
 import click
 import msgspec
+from msgspec import Meta
 
 from agents.cli.desk import Desk, caught_up, desk_options, run
+from agents.cli.files import InputFile, file_name, whole
+from agents.cli.options import KEY_FILE, LONG_NAME, SHORT_WAIT
+from agents.cli.values import CONTEXT_VERSION, CURRENCY, DIGEST, MONEY, Text, Whole
 from agents.desk.answer import Answered, action_of, answerable, heard, named, say
 from agents.desk.keys import Key, key_of
 from agents.desk.view import value
 from agents.why.telling import clock
+from schemas.common import TIME_MS_MAX, VALUE_BYTES_MAX, Id
 from schemas.identifiers import action_digest
 from schemas.verdict import NO_ACTION, Verdict
+from streams.encoding import Unwritable, readable
 from streams.errors import CheckFailed, ConfigurationError
 from streams.runtime.clock import clock_ms
 
 WAIT_S = 10.0
+REVIEWER = Text(Id, "ana")
+NOTE = Text(Annotated[str, Meta(max_length=4_000)], "called the customer")  # a page; the record has room for more
+REVIEW_ID = Text(Annotated[str, Meta(max_length=100)], "r-2-3fa9c1d0")  # or its beginning
 KEYS = (
     "The key is a line <key-id>:<secret> in a file (--key-file, SLUICEGATE_KEY_FILE) or in SLUICEGATE_VERDICT_KEY. "
     "The exit code is 0 when the verdict is accepted; 1 when it is refused, leads to nothing that may be done, or is "
@@ -67,24 +76,29 @@ def saying_options(command: Callable[..., None]) -> Callable[..., None]:
         command(saying=Saying(by, key_of(key_file, key_id), note, digest, wait_s), **others)
 
     options = [
-        click.argument("review_id", metavar="ID"),
-        click.option("--by", required=True, envvar="SLUICEGATE_REVIEWER", show_envvar=True, help="Who says it."),
-        click.option("--note", help="Why, for whoever asks later."),
+        click.argument("review_id", metavar="ID", type=REVIEW_ID),
+        click.option(
+            "--by", type=REVIEWER, required=True, envvar="SLUICEGATE_REVIEWER", show_envvar=True, help="Who says it."
+        ),
+        click.option("--note", type=NOTE, help="Why, for whoever asks later."),
         click.option(
             "--key-file",
-            type=click.Path(path_type=Path),
+            type=KEY_FILE,
             envvar="SLUICEGATE_KEY_FILE",
             show_envvar=True,
             help="A file of lines <key-id>:<secret>.",
         ),
-        click.option("--key-id", metavar="ID", help="Which of several keys signs."),
+        click.option("--key-id", type=LONG_NAME, metavar="ID", help="Which of several keys signs."),
         click.option(
-            "--digest", metavar="sha256:...", help="The action that you looked at; refused if it was modified since."
+            "--digest",
+            type=DIGEST,
+            metavar="sha256:...",
+            help="The action that you looked at; refused if it was modified since.",
         ),
         click.option(
             "--wait",
             "wait_s",
-            type=click.FloatRange(0, 3600),
+            type=SHORT_WAIT,
             default=WAIT_S,
             show_default=True,
             metavar="SECONDS",
@@ -132,18 +146,25 @@ def reject(desk: Desk, review_id: str, saying: Saying) -> None:
     "approves the new action. " + KEYS
 )
 @saying_options
-@click.option("--action", "action_file", type=click.File("rb"), required=True, metavar="FILE", help="The new action.")
-@click.option("--value-minor", type=int, metavar="N", help="Its value in the currency's minor unit.")
-@click.option("--currency", metavar="ISO", help="The currency of the value.")
 @click.option(
-    "--observed-at-ms", type=int, metavar="MS", help="When what it rests on was observed, epoch milliseconds."
+    "--action", "action_file", type=InputFile("action.json"), required=True, metavar="FILE", help="The new action."
 )
-@click.option("--context-version", type=int, metavar="N", help="The version of the context that it rests on.")
+@click.option("--value-minor", type=MONEY, metavar="N", help="Its value in the currency's minor unit.")
+@click.option("--currency", type=CURRENCY, metavar="ISO", help="The currency of the value.")
+@click.option(
+    "--observed-at-ms",
+    type=Whole(0, TIME_MS_MAX, 1764000700000),
+    metavar="MS",
+    help="When what it rests on was observed, epoch milliseconds.",
+)
+@click.option(
+    "--context-version", type=CONTEXT_VERSION, metavar="N", help="The version of the context that it rests on."
+)
 def modify(
     desk: Desk,
     review_id: str,
     saying: Saying,
-    action_file: click.utils.LazyFile,
+    action_file: IO[bytes],
     value_minor: int | None,
     currency: str | None,
     observed_at_ms: int | None,
@@ -152,7 +173,7 @@ def modify(
     """Put another action in its place and approve that; it is checked against the boundary again."""
     if value_minor is not None and currency is None:
         raise click.UsageError("--value-minor needs its --currency")
-    action = action_of(action_file.read(), action_file.name)
+    action = action_of(whole(action_file, VALUE_BYTES_MAX, "an action"), file_name(action_file))
     proposal = Proposal(action, value_minor, currency, observed_at_ms, context_version)
     run(lambda: answered(desk, review_id, "modify", saying, proposal))
 
@@ -186,7 +207,8 @@ def _verdict(review_id: str, digest: str, word: str, saying: Saying, proposal: P
     more = {name: getattr(proposed, name) for name in ("value_minor", "currency", "observed_at_ms", "context_version")}
     given = {name: told for name, told in {**fields, **more, "note": saying.note}.items() if told is not None}
     try:
-        # checked as whoever reads it will check it
-        return msgspec.convert({**given, "action": proposed.action}, Verdict)
-    except msgspec.ValidationError as error:
+        verdict = msgspec.convert({**given, "action": proposed.action}, Verdict)
+        readable(verdict)  # before anything is opened
+    except (msgspec.ValidationError, Unwritable) as error:
         raise ConfigurationError(f"this is no verdict: {error}") from error
+    return verdict

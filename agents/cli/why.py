@@ -14,8 +14,8 @@ from rich.text import Text
 
 from agents.cli.client import quiet_client_logs
 from agents.cli.lines import printable
-from agents.cli.options import bootstrap_option, interactive, output_option, prefix_option
-from agents.cli.try_ import Span
+from agents.cli.options import IDENTIFIER, bootstrap_option, interactive, output_option, prefix_option
+from agents.cli.times import Span
 from agents.readable import duration
 from agents.why.found import Found
 from agents.why.read import Scope, gather
@@ -41,8 +41,10 @@ LINE_CHARS_MAX = 2_000
     "to ask again. Each line has the broker's time, and what came after the one before it. Topics are read whole, so "
     "--since is quicker where they are long. The exit code is 1 where no record names the id."
 )
-@click.argument("identifier", metavar="ID")
-@click.option("--since", "since_ms", type=Span(), metavar="SPAN", help="Only what was stored in the last SPAN.")
+@click.argument("identifier", metavar="ID", type=IDENTIFIER)
+@click.option(
+    "--since", "since_ms", type=Span(example="2h"), metavar="SPAN", help="Only what was stored in the last SPAN."
+)
 @bootstrap_option
 @prefix_option
 @output_option
@@ -56,7 +58,7 @@ def why(identifier: str, since_ms: int | None, bootstrap: str, prefix: str, outp
     quiet_client_logs()
     install(Skimming)
     now_ms = clock_ms()
-    records = _gathered(Scope(bootstrap, prefix, 0 if since_ms is None else now_ms - since_ms), identifier)
+    records = _gathered(Scope(bootstrap, prefix, 0 if since_ms is None else max(0, now_ms - since_ms)), identifier)
     told = stories(records, now_ms)
     if output == "json":
         document = {"id": identifier, "at_ms": now_ms, "stories": [_document(story) for story in told]}

@@ -6,13 +6,16 @@ import asyncio
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import click
 
 from agents.cli.client import quiet_client_logs
-from agents.cli.options import bootstrap_option, prefix_option
+from agents.cli.files import FilePath
+from agents.cli.options import POLICIES, bootstrap_option, prefix_option
+from agents.cli.values import GROUP, HOST, Bounded, Context, Number, Parameter, Whole
 from agents.supervisor import Child, supervise
-from streams.errors import ConfigurationError
+from streams.addresses import PORT_MAX
 from streams.path import Snapshot
 from streams.runtime import logs, policies, topics
 from streams.runtime import verdict_keys as keys
@@ -25,6 +28,28 @@ from streams.window import IDS_MAX
 ROLES = ("gate", "reevaluation", "reviews", "exposure")
 ALL = "all"
 METRICS_PORT = 9464  # where exporters of applications are looked for
+WINDOW_IDS_MAX = 10_000_000  # about 2 GB a partition number
+CAPACITY_MAX = 1_000_000  # no machine decides so many a second
+
+
+class Roles(Bounded):
+    """Roles with commas between them, each once; or all."""
+
+    name = "roles"
+
+    def __init__(self) -> None:
+        super().__init__(f"{ALL}, or some of {', '.join(ROLES)} with commas between them, each once", "gate,reviews")
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> list[str]:
+        """The roles, in the order in which they were given."""
+        if isinstance(value, list):
+            return value
+        wanted = [role.strip() for role in str(value).split(",") if role.strip()]
+        if wanted == [ALL]:
+            return list(ROLES)
+        if not wanted or not {*wanted} <= {*ROLES} or len({*wanted}) < len(wanted):
+            self.refuse(value, param, ctx)
+        return wanted
 
 
 @click.command(
@@ -53,6 +78,7 @@ owner of the partition does: kill it as you like, nothing is lost and nothing is
 @prefix_option
 @click.option(
     "--roles",
+    type=Roles(),
     default=ALL,
     show_default=True,
     help="What this worker does, separated by commas: gate; reevaluation (asks the evaluators); reviews (answers "
@@ -61,32 +87,38 @@ owner of the partition does: kill it as you like, nothing is lost and nothing is
 @click.option(
     "--policies",
     "folder",
-    type=click.Path(path_type=Path),
+    type=POLICIES,
     help="A folder with one YAML policy per workflow, published if no policy is in force yet; afterwards policies are "
     "changed with `sluicegate policy apply`.",
 )
 @click.option(
     "--verdict-keys",
     envvar="SLUICEGATE_VERDICT_KEYS_FILE",
-    type=click.Path(path_type=Path),
+    type=FilePath("verdict-keys.yaml"),
     show_envvar=True,
     help="A YAML file that says which keys may sign verdicts, for whom and in which roles. Without it nobody's verdict "
     "counts, and reviews end at their deadline.",
 )
-@click.option("--group", help="The consumer group, used as given, with one role.  [default: <prefix><role>]")
 @click.option(
-    "--data", hidden=True, expose_value=False, help="Was a folder for scratch files, of which there are none."
+    "--group", type=GROUP, help="The consumer group, used as given, with one role.  [default: <prefix><role>]"
+)
+@click.option(
+    "--data",
+    type=FilePath("/var/lib/sluicegate"),
+    hidden=True,
+    expose_value=False,
+    help="Was a folder for scratch files, of which there are none.",
 )
 @click.option(
     "--window-ids",
-    type=click.IntRange(min=1),
+    type=Whole(1, WINDOW_IDS_MAX, IDS_MAX),
     default=IDS_MAX,
     show_default=True,
     help="How many ids each partition remembers against repeats.",
 )
 @click.option(
     "--capacity",
-    type=click.FloatRange(min=1),
+    type=Number(1, CAPACITY_MAX, "500"),
     metavar="PER_S",
     help="Decides at most so many a second, per partition number: what comes after the gate takes no more. With "
     "`freshness.overload` in a policy the rest is shed, least valuable first.  [default: what the machine can]",
@@ -94,7 +126,7 @@ owner of the partition does: kill it as you like, nothing is lost and nothing is
 @click.option(
     "--metrics-port",
     envvar="SLUICEGATE_METRICS_PORT",
-    type=click.IntRange(0, 65535),
+    type=Whole(0, PORT_MAX, METRICS_PORT),
     default=METRICS_PORT,
     show_default=True,
     show_envvar=True,
@@ -102,6 +134,7 @@ owner of the partition does: kill it as you like, nothing is lost and nothing is
 )
 @click.option(
     "--metrics-host",
+    type=HOST,
     envvar="SLUICEGATE_METRICS_HOST",
     default="127.0.0.1",
     show_default=True,
@@ -139,7 +172,7 @@ owner of the partition does: kill it as you like, nothing is lost and nothing is
 def worker(
     bootstrap: str,
     prefix: str,
-    roles: str,
+    roles: list[str],
     folder: Path | None,
     verdict_keys: Path | None,
     group: str | None,
@@ -154,10 +187,13 @@ def worker(
     """Run the gate: every decision becomes a command, a review or an exception, exactly once."""
     # what would refuse every child's start is said once, here
     seed = None if folder is None else policies.load(folder)
-    wanted = _roles(roles, group)
+    if group and len(roles) != 1:
+        raise click.BadParameter(
+            "it names the group of one role: give one with --roles, such as --roles gate", param_hint="'--group'"
+        )
     if verdict_keys is not None:
         keys.read(verdict_keys)
-    watched = [Watched(role, Board.make()) for role in wanted]
+    watched = [Watched(role, Board.make()) for role in roles]
     with Exporter(metrics_host, metrics_port, watched) if metrics_port else nullcontext():
         quiet_client_logs()
         asyncio.run(topics.require(bootstrap, prefix))
@@ -181,7 +217,7 @@ def worker(
                 ],
                 {},
             )
-            for role in wanted
+            for role in roles
         ]
         code = asyncio.run(supervise(children, watched=watched))
     sys.exit(code)
@@ -191,21 +227,3 @@ def _seed(kafka: Kafka, seed: Snapshot) -> None:
     """Fills an empty topic; one that is not says so, where the folder holds other policies."""
     if (others := asyncio.run(seeded(kafka, [policy.document for policy in seed.by_index]))) is not None:
         logs.warn(others)
-
-
-def _roles(roles: str, group: str | None) -> list[str]:
-    """The roles that were asked for. Raises ConfigurationError."""
-    wanted = [role.strip() for role in roles.split(",") if role.strip()]
-    if wanted == [ALL]:
-        wanted = list(ROLES)
-    expected = ", ".join((ALL, *ROLES))
-    if not wanted:
-        raise ConfigurationError(f"--roles: found nothing, expected {expected}")
-    for role in wanted:
-        if role not in ROLES:
-            raise ConfigurationError(f"--roles: found {role!r}, expected {expected}")
-    if len(set(wanted)) < len(wanted):
-        raise ConfigurationError(f"--roles: {roles!r} names a role twice; start more workers to share its partitions")
-    if group and len(wanted) != 1:
-        raise ConfigurationError("--group names the group of one role; give one role with it")
-    return wanted

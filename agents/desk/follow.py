@@ -5,17 +5,17 @@ Whoever looks at reviews does this first, so no process has to run for it. Joins
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
-from pathlib import Path
 from typing import Any
 
 from agents.audit.inputs import Place
 from agents.audit.read import Reach, admin, consumer, offsets, partition_counts, read, within
 from streams.errors import ConfigurationError
+from streams.runtime.folders import user_folder
+from streams.runtime.store.engine import Damaged, set_aside
 from streams.runtime.store.facts import TOPICS, Fact, Read, fact_of
 from streams.runtime.store.reviews import Rebuilt, ReviewStore
 
@@ -45,17 +45,33 @@ async def following(bootstrap: str, prefix: str, url: str | None, rebuild: bool 
             )
         cluster = str((await within(bootstrap, asker.describe_cluster()))["cluster_id"])
         places = [(prefix + kind, number) for kind in TOPICS for number in range(counts.get(prefix + kind, 0))]
-        with closing(ReviewStore(url or default_store(cluster, prefix))) as store:
-            if rebuild:
-                store.empty(cluster, prefix)
+        place = url or default_store(cluster, prefix)
+        with closing(_emptied(place, cluster, prefix) if rebuild else ReviewStore(place)) as store:
             store.bind(cluster, prefix)
             yield Follower(client, reach, prefix, store, places)
 
 
+def _emptied(url: str, cluster: str, prefix: str) -> ReviewStore:
+    """The store, with nothing in it. One that is damaged is set aside and begins as a new file."""
+    try:
+        store = ReviewStore(url)
+    except Damaged:
+        set_aside(url)
+        store = ReviewStore(url)
+    try:
+        store.empty(cluster, prefix)
+    except Damaged:
+        store.close()
+        set_aside(url)
+        store = ReviewStore(url)
+        store.empty(cluster, prefix)
+    return store
+
+
 def default_store(cluster: str, prefix: str) -> str:
     """Where the store is when nobody says: a file of the user's, another one for other topics."""
-    base = os.environ.get("XDG_DATA_HOME")
-    folder = (Path(base) if base else Path.home() / ".local" / "share") / "sluicegate"
+    folder = user_folder("XDG_DATA_HOME", ".local/share", "name one with --store, such as sqlite:///reviews.db")
+    folder /= "sluicegate"
     name = re.sub(r"[^A-Za-z0-9._-]", "_", f"reviews-{cluster}-{prefix}")
     return f"sqlite:///{folder / name}db" if name.endswith(".") else f"sqlite:///{folder / name}.db"
 

@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 
 from agents.audit.inputs import Place
 from agents.audit.read import Reach, admin, consumer, offsets, partition_counts, read, within
+from schemas.common import TIME_MS_MAX
 from streams.errors import ConfigurationError
 
 Progress = Callable[[str, int, int], None]
@@ -95,4 +96,8 @@ async def opened(bootstrap: str, prefix: str, kinds: Iterable[str]) -> AsyncIter
 
 def told(time_ms: int) -> str:
     """A time as people and RFC 3339 write it."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(min(max(time_ms, 0), TIME_MS_MAX) // 1000, UTC)
+        .isoformat(timespec="seconds")
+        .replace("+00:00", "Z")
+    )

@@ -27,6 +27,7 @@ from streams.signatures import signer
 
 Progress = Callable[[str, int, int], None]
 PATH = ("decisions", "successors", "commands", "reviews", "reevaluations", "exceptions")
+ESCAPE = b"\\u"
 AFTER = ("verdicts", "receipts", "outcomes", "policies")
 _FORMS = {
     "reviews": ("review_id", re.compile(r"r-(\d+)-[0-9a-f]{32}")),
@@ -209,13 +210,15 @@ class Search:
 
 
 def needles(ids: Iterable[str]) -> list[bytes]:
-    """The ids as JSON may spell them, without quotes: as they are, with escapes, and with escaped slashes."""
+    """The ids as JSON may spell them, without quotes: as they are, and with escaped slashes; and what begins an escape
+    by number, with which a writer may spell any character of it in either case: such a record is parsed to be sure.
+    """
     found: dict[bytes, None] = {}
     for one in ids:
-        for text in (json.dumps(one, ensure_ascii=False), json.dumps(one)):
-            found[text[1:-1].encode()] = None
-            found[text[1:-1].replace("/", "\\/").encode()] = None
-    return list(found)
+        text = json.dumps(one, ensure_ascii=False)[1:-1]
+        for spelt in (text, text.replace("/", "\\/")):
+            found[spelt.encode("utf-8", "surrogatepass")] = None
+    return [*found, ESCAPE]
 
 
 def _nothing(scope: Scope, identifier: str) -> str:

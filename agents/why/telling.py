@@ -26,8 +26,8 @@ class Told:
 
 def clock(time_ms: int) -> str:
     """A time as people read it, UTC to the millisecond."""
-    moment = datetime.fromtimestamp(min(max(time_ms, 0), TIME_MS_MAX) // 1000, UTC)
-    return f"{moment:%Y-%m-%d %H:%M:%S}.{time_ms % 1000:03d}Z"
+    told_ms = min(max(time_ms, 0), TIME_MS_MAX)
+    return f"{datetime.fromtimestamp(told_ms // 1000, UTC):%Y-%m-%d %H:%M:%S}.{told_ms % 1000:03d}Z"
 
 
 def told(one: Found, result: str | None) -> Told:

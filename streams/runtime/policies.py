@@ -46,11 +46,16 @@ def read_folder(folder: Path) -> tuple[list[Policy], list[Fault]]:
 
     Raises ConfigurationError when there is no such folder or no document in it.
     """
-    if not folder.is_dir() and not folder.is_file():
-        raise ConfigurationError(f"{folder} is not a folder; policies are YAML files in one, one per workflow")
-    files = [folder]
-    if folder.is_dir():
-        files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    try:
+        if not folder.is_dir() and not folder.is_file():
+            raise ConfigurationError(f"{folder} is not a folder; policies are YAML files in one, one per workflow")
+        files = [folder]
+        if folder.is_dir():
+            files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    except OSError as error:
+        raise ConfigurationError(
+            f"{folder} cannot be read ({error.strerror}); policies are YAML files in a folder, one per workflow"
+        ) from error
     if not files:
         raise ConfigurationError(f"{folder} holds no policy: expected at least one .yaml file, one per workflow")
     policies: list[Policy] = []

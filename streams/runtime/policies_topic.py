@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced, TopicAuthorizationFailedError
@@ -66,6 +66,7 @@ async def change(kafka: Kafka, make: Callable[[Edition], Sequence[Write]]) -> tu
 
     Raises what `make` raises, BrokerUnreachable and ConfigurationError.
     """
+    _quiet_when_fenced(asyncio.get_running_loop())
     for _ in range(TRIES):
         with contextlib.suppress(ProducerFenced, InvalidProducerEpoch):
             return await _change(kafka, make)
@@ -105,7 +106,10 @@ async def _change(kafka: Kafka, make: Callable[[Edition], Sequence[Write]]) -> t
         retry_backoff_ms=10,
     )
     try:
-        await asyncio.wait_for(producer.start(), CONNECT_S)
+        try:
+            await asyncio.wait_for(producer.start(), CONNECT_S)
+        except ValueError as error:
+            raise ConfigurationError(f"{kafka.bootstrap!r} is not HOST:PORT[,...]: {error}") from error
         edition = await read_edition(kafka)
         writes = make(edition)
         if not writes:
@@ -119,8 +123,6 @@ async def _change(kafka: Kafka, make: Callable[[Edition], Sequence[Write]]) -> t
             ]
             acknowledged = [await one for one in sent]
         return edition, Written(writes, acknowledged[-1].offset + 1)
-    except ValueError as error:
-        raise ConfigurationError(f"{kafka.bootstrap!r} is not HOST:PORT[,...]: {error}") from error
     except (ProducerFenced, InvalidProducerEpoch):
         raise
     except _ERRORS as error:
@@ -129,6 +131,23 @@ async def _change(kafka: Kafka, make: Callable[[Edition], Sequence[Write]]) -> t
         raise _named(kafka, error) from error
     finally:
         await closed(producer.stop(), 2.0)
+
+
+def _quiet_when_fenced(loop: asyncio.AbstractEventLoop) -> None:
+    """Lets go of the futures in which a fenced client tells itself again what `change` has heard and answers by trying
+    once more: nobody awaits them, and the loop would print a traceback for each.
+    """
+    before = loop.get_exception_handler()
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if isinstance(context.get("exception"), (ProducerFenced, InvalidProducerEpoch)) and "future" in context:
+            return
+        if before is None:
+            loop.default_exception_handler(context)
+        else:
+            before(loop, context)
+
+    loop.set_exception_handler(handle)
 
 
 def _named(kafka: Kafka, error: BaseException) -> Exception:

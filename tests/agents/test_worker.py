@@ -97,10 +97,16 @@ def left_of(*groups: int) -> list[int]:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--roles", "gates"], "sluicegate: --roles: found 'gates', expected all, gate, reevaluation"),
-        (["--roles", "gate,reevaluation", "--group", "g"], "sluicegate: --group names the group of one role"),
-        (["--roles", "gate,gate"], "sluicegate: --roles: 'gate,gate' names a role twice"),
-        (["--roles", ""], "sluicegate: --roles: found nothing, expected all, gate, reevaluation"),
+        (["--roles", "gates"], "Error: Invalid value for '--roles': 'gates' is not all, or some of gate, reevaluation"),
+        (
+            ["--roles", "gate,reevaluation", "--group", "g"],
+            "Error: Invalid value for '--group': it names the group of one role: give one with --roles",
+        ),
+        (
+            ["--roles", "gate,gate"],
+            "Error: Invalid value for '--roles': 'gate,gate' is not all, or some of gate, reevaluation",
+        ),
+        (["--roles", ""], "Error: Invalid value for '--roles': '' is not all, or some of gate, reevaluation"),
     ],
 )
 def test_roles_and_groups_that_do_not_fit_are_refused(tmp_path: Path, options: list[str], line: str) -> None:

@@ -24,6 +24,7 @@ MAY = {
     "streams/review_open.py": OURS,
     "streams/review_reading.py": OURS,
     "streams/leases.py": OURS,
+    "streams/truths.py": OURS,
     "streams/window.py": "hashed, not written",
     "streams/cel.py": "what an expression looks at, measured",
     "streams/document.py": "measured, not written",

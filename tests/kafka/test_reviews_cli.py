@@ -193,7 +193,6 @@ def test_when_nobody_answers_it_says_where_the_verdict_stands(desk: Desk, tmp_pa
         (["approve", "r-", "--by", "ana"], 1, "begins more than one id"),
         (["approve", "r-0", "--by", "ana", "--key-file", "/nowhere/keys"], 2, "cannot be read"),
         (["approve", "r-0", "--by", "ana", "--key-id", "k2"], 2, "'k2' is not among them"),
-        (["list", "--store", "mysql://host/x"], 2, "only SQLite and PostgreSQL"),
         (["list", "--prefix", "nobodys."], 2, "there is no topic nobodys.reviews"),
     ],
 )

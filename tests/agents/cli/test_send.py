@@ -14,7 +14,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from agents.cli.send import check_lines, key_of, lines_of, rereadable, stamp
+from agents.cli.files import lines_of
+from agents.cli.send import check_lines, key_of, rereadable, stamp
 from schemas.common import VALUE_BYTES_MAX
 from streams.errors import ConfigurationError
 from streams.ingest import refusal
@@ -61,7 +62,15 @@ def test_the_key_is_the_entity_where_it_can_be_read() -> None:
 
 def test_lines_end_at_newlines_alone() -> None:
     text = "a\r\nb\u2028c\n\nd".encode()
-    assert list(lines_of(io.BytesIO(text))) == [(1, b"a"), (2, "b\u2028c".encode()), (3, b""), (4, b"d")]
+    assert list(lines_of(io.BytesIO(text))) == [(1, b"a", 1), (2, "b\u2028c".encode(), 5), (3, b"", 0), (4, b"d", 1)]
+
+
+def test_of_a_line_that_is_too_long_only_the_beginning_is_kept() -> None:
+    text = b"abcdef\r\n" + b"x" * 4_000_000 + b"\nabcd\r\n" + b"y" * 9
+    found = list(lines_of(io.BytesIO(text), bytes_max=4))
+    assert found == [(1, b"abcd", 6), (2, b"xxxx", 4_000_000), (3, b"abcd", 4), (4, b"yyyy", 9)]
+    with pytest.raises(ConfigurationError, match=r"line 1: invalid\.oversized: the line has 2000000 bytes"):
+        check_lines(io.BytesIO(b"[" * 2_000_000), "here")
 
 
 def test_bad_lines_are_all_counted_and_the_first_ten_named() -> None:

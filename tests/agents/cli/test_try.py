@@ -168,9 +168,9 @@ def test_the_clock_is_told(
     ("options", "said"),
     [
         (("--at", "2025-11-24T16:00:00"), "names no zone"),
-        (("--at", "soon"), "neither epoch milliseconds nor a time"),
-        (("--at", "9" * 20), "outside 1970 to 9999"),
-        (("--age", "10"), "no length of time with its unit"),
+        (("--at", "soon"), "not epoch milliseconds, or a time with its zone"),
+        (("--at", "9" * 20), "1970 to 9999"),
+        (("--age", "10"), "not a length of time with its unit"),
         (("--age", "1s", "--at", "1"), "give one of them"),
     ],
 )
