@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from schemas.reasons import EXCEPTION_REASONS
-from streams.batch import Fetched
+from streams.batch import Fetched, Unread
 from streams.path import Snapshot
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
@@ -98,6 +99,14 @@ def test_what_cannot_be_read_begins_at_zero_where_decisions_are_read() -> None:
     assert series(meter, "dispositions") == {("unknown", "exceptions", reason): 0 for reason in invalid}
     committed(meter, fetched([b"{"]))
     assert series(meter, "dispositions")["unknown", "exceptions", "invalid.json"] == 1
+
+
+def test_batches_that_could_not_be_read_are_counted_and_lost_ranges_are_not() -> None:
+    meter = Meter(Board.private(), ["billing"])
+    meter.reads(["decisions"])
+    unread = {0: Unread("invalid.batch", 4, "torn"), 1: Unread("lost.removed", 9, "removed")}
+    committed(meter, replace(fetched([None, None]), unread=unread))
+    assert series(meter, "poison_records")["decisions", "batch"] == 1
 
 
 def test_the_budget_shown_is_the_shortest_also_of_segments_and_goes_with_its_policy() -> None:

@@ -17,9 +17,11 @@ from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.batch import Unread
 from streams.runtime.app import make_app
 from streams.runtime.lanes import Lanes
 from streams.runtime.lookup import Lookup
+from streams.runtime.records import Unreadable
 from streams.runtime.transactions import Failed
 from streams.runtime.transport import ConsumerThread, PassThrough, Transport
 from tests.streams.runtime.fakes import DECISIONS, SUCCESSORS, World
@@ -199,3 +201,18 @@ async def test_the_start_waits_for_no_tables_and_makes_no_folders(
     assert began == ["recovery"]
     await app.on_first_start()
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_cannot_be_read_is_a_row_of_its_own_that_the_next_one_follows(thread: Any) -> None:
+    """Its time is that of its batch, or when it was read; and the next fetch begins behind the whole range."""
+    await thread.seek_to(DECISIONS, 5)
+    torn = Unreadable("t.decisions", 0, 6, 9, "torn")
+    bomb = Unreadable("t.decisions", 0, 10, 14, "too large", 8, 1)
+    thread.script += [{DECISIONS: [FakeRecord(5), torn, bomb]}, {DECISIONS: [FakeRecord(15)]}]
+    (first,), (second,) = [await thread.fetch([DECISIONS], 0.0) for _ in range(2)]
+    found = first.fetched
+    assert (first.base, first.next, second.base) == (5, 15, 15)
+    assert found.unread == {6: Unread("invalid.batch", 9, "torn"), 10: Unread("invalid.batch", 14, "too large")}
+    assert (found.offsets, found.keys) == ([5, 6, 10], [b"k", None, None])
+    assert found.timestamps_ms == [7, found.read_ms, 8]
+    assert found.broker_time
