@@ -11,10 +11,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError
 
 from agents.audit.report import BROKEN
@@ -35,6 +35,15 @@ boundary:
       limits: {value_minor_at_most: 100000, currency: EUR, confidence_at_least: 0.6}
 """
 SLUICEGATE = (sys.executable, "-c", "from agents.cli.main import main; main()")
+
+
+class Removed(TypedDict):
+    """A range of offsets, as the audit names it."""
+
+    topic: str
+    partition: int
+    offset: int
+    through: int
 
 
 class Process:
@@ -87,6 +96,7 @@ class Fleet:
         (self.policies / "payout.yaml").write_text(POLICY)
         self.processes: list[Process] = []
         self.strangers: list[Strangers] = []
+        self.removed: list[Removed] = []
         asyncio.run(topics.apply(bootstrap, prefix, PARTITIONS))
 
     def start(self, failpoints: str = "", role: str = "gate", more: Sequence[str] = ()) -> Process:
@@ -124,15 +134,18 @@ class Fleet:
     def audit(self) -> dict[str, Any]:
         """The verdict over whole topics: with no group, so every input has to be answered.
 
-        What strangers wrote where only Sluicegate writes is named by it, each record, and nothing else is.
+        It names each record that strangers wrote where only Sluicegate writes, and each range that was removed unread;
+        and nothing else.
         """
         code, said = self._audit()
         verdict: dict[str, Any] = json.loads(said)
         strange = sum(one.unexplained for one in self.strangers)
         broken = {name: verdict[name] for name in BROKEN if verdict[name]}
-        expected = {"unexplained": strange} if strange else {}
+        lost = sum(one["through"] + 1 - one["offset"] for one in self.removed)
+        expected = {name: count for name, count in (("unexplained", strange), ("lost", lost)) if count}
         assert broken == expected, f"audit exit {code}, {strange} strange: {json.dumps(verdict, indent=1)[:6000]}"
-        assert code == (1 if strange else 0)
+        assert sorted(verdict["lost_ranges"], key=str) == sorted(self.removed, key=str)
+        assert code == (1 if expected else 0)
         return verdict
 
     def wait_until_content(self, within_s: float = 120) -> dict[str, Any]:
@@ -154,6 +167,14 @@ class Fleet:
             check=False,
         )
         return done.returncode, done.stdout
+
+    def removes(self, number: int, count: int) -> None:
+        """Removes `count` offsets of a partition of `decisions` that nobody has read yet, as retention does."""
+        place = TopicPartition(self.prefix + "decisions", number)
+        first = asyncio.run(_committed(self.bootstrap, self.group))[place]
+        wait_until(lambda: asyncio.run(_ends(self.bootstrap, place.topic))[place] > first + count, 60, "nothing came")
+        asyncio.run(_remove(self.bootstrap, place, first + count))
+        self.removed.append({"topic": place.topic, "partition": number, "offset": first, "through": first + count - 1})
 
     def command_times_ms(self) -> list[int]:
         """When the broker appended each command, rising."""
@@ -193,6 +214,15 @@ async def _ends(bootstrap: str, topic: str) -> dict[TopicPartition, int]:
     finally:
         await consumer.stop()
     return ends
+
+
+async def _remove(bootstrap: str, place: TopicPartition, before_offset: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_records({place: RecordsToDelete(before_offset=before_offset)})
+    finally:
+        await admin.close()
 
 
 async def _append_times(bootstrap: str, topic: str) -> list[int]:
