@@ -30,7 +30,7 @@ from streams.window import IDS_MAX
 def main(arguments: list[str]) -> int:
     """The exit code of the process, when it ends in an orderly way."""
     given = _parser().parse_args(arguments)
-    logs.configure(given.role, given.log_format)
+    logs.configure(given.role, given.log_format, given.log_level, given.prefix)
     _end_with_the_supervisor()
     try:
         asyncio.run(_run(given))
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
 async def _run(given: argparse.Namespace) -> None:
     kafka = Kafka(given.bootstrap, given.prefix)
     found = await topics.require(kafka.bootstrap, kafka.prefix)
-    for warning in found.warnings:
+    for warning in [] if _is_supervised() else found.warnings:  # a supervisor has said so
         logs.warn(warning)
     await _alone(kafka, given.role, given.group)
     meter = Meter(Board.given())
@@ -77,12 +77,16 @@ async def _started(in_force: InForce) -> None:
         raise BrokerUnreachable(str(error)) from error
 
 
+def _is_supervised() -> bool:
+    return os.environ.get("SLUICEGATE_SUPERVISED") == "1"
+
+
 def _end_with_the_supervisor() -> None:
     """The supervisor holds the other end of stdin: when it is gone, however it went, this process drains.
 
     Read from the descriptor: `sys.stdin` has a lock, and a thread that holds it makes the interpreter abort at its end.
     """
-    if os.environ.get("SLUICEGATE_SUPERVISED") != "1":
+    if not _is_supervised():
         return
 
     def wait() -> None:
@@ -105,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-cloudevents", action="store_true")
     parser.add_argument("--compression", choices=COMPRESSIONS, default="none")
     parser.add_argument("--log-format", choices=("console", "json"), default="console")
+    parser.add_argument("--log-level", choices=logs.LEVELS, default=os.environ.get(logs.LEVEL_VARIABLE, "info"))
     return parser
 
 

@@ -247,7 +247,7 @@ _OF_ROLES = (
     Family(
         "backing_off",
         "gauge",
-        "1 while the child has failed and waits to be started again, else 0.",
+        "1 from a failure of the child until it is ready again, else 0.",
         ("role",),
         merge="max",
     ),

@@ -169,6 +169,15 @@ owner of the partition does: kill it as you like, nothing is lost and nothing is
     show_envvar=True,
     help="Lines for people, or an object a line. A line per event that matters, none per decision.",
 )
+@click.option(
+    "--log-level",
+    envvar=logs.LEVEL_VARIABLE,
+    type=click.Choice(list(logs.LEVELS)),
+    default="info",
+    show_default=True,
+    show_envvar=True,
+    help="Below which nothing is said. `debug` tells of every start, hand-over and stop, partition by partition.",
+)
 def worker(
     bootstrap: str,
     prefix: str,
@@ -183,8 +192,10 @@ def worker(
     cloudevents: bool,
     compression: Compression,
     log_format: str,
+    log_level: str,
 ) -> None:
     """Run the gate: every decision becomes a command, a review or an exception, exactly once."""
+    logs.configure("supervisor", log_format, log_level, prefix)
     # what would refuse every child's start is said once, here
     seed = None if folder is None else policies.load(folder)
     if group and len(roles) != 1:
@@ -196,11 +207,10 @@ def worker(
     watched = [Watched(role, Board.make()) for role in roles]
     with Exporter(metrics_host, metrics_port, watched) if metrics_port else nullcontext():
         quiet_client_logs()
-        asyncio.run(topics.require(bootstrap, prefix))
+        for warning in asyncio.run(topics.require(bootstrap, prefix)).warnings:
+            logs.warn(warning)
         if seed is not None:
             _seed(Kafka(bootstrap, prefix), seed)
-        if log_format == "json":
-            logs.configure("supervisor", log_format)
         children = [
             Child(
                 role,
@@ -211,6 +221,7 @@ def worker(
                     f"--window-ids={window_ids}",
                     f"--log-format={log_format}",
                     f"--compression={compression}",
+                    f"--log-level={log_level}",
                     *([] if cloudevents else ["--no-cloudevents"]),
                     *([] if verdict_keys is None else [f"--verdict-keys={verdict_keys}"]),
                     *([] if capacity is None else [f"--capacity={capacity}"]),
@@ -219,8 +230,13 @@ def worker(
             )
             for role in roles
         ]
-        code = asyncio.run(supervise(children, watched=watched))
+        ready = f"ready: {', '.join(roles)}" + (_metrics(metrics_host, metrics_port) if metrics_port else "")
+        code = asyncio.run(supervise(children, watched=watched, ready=lambda: logs.say(ready)))
     sys.exit(code)
+
+
+def _metrics(host: str, port: int) -> str:
+    return f"; metrics at http://{f'[{host}]' if ':' in host else host}:{port}/metrics"
 
 
 def _seed(kafka: Kafka, seed: Snapshot) -> None:

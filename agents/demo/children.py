@@ -5,15 +5,15 @@ There a child does not see the terminal's Ctrl-C: the demo ends them in order, u
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from streams.errors import SluicegateError
+from streams.runtime.children import STDOUT, Process, start
 
 SLUICEGATE = (sys.executable, "-c", "from agents.cli.main import main; main()")
 STOP_S = 20  # the worker drains in a bounded time, which is shorter
@@ -22,19 +22,10 @@ LOG_LINES = 15  # of a child that failed, shown
 
 
 @contextmanager
-def running(
-    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Iterator[Process]:
     """A command, its output in `log`; in the end SIGTERM and, if that is not enough, SIGKILL."""
     with log.open("wb") as output:
-        child = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        child = start(command, env=environment, stdout=output, stderr=STDOUT)
     try:
         yield child
     finally:
@@ -42,17 +33,12 @@ def running(
             end(child)
 
 
-def end(*children: subprocess.Popen[bytes]) -> None:
+def end(*children: Process) -> None:
     """Returns when the children are gone, and with each what it started in its session."""
     for child in children:
-        child.terminate()
+        child.signal(signal.SIGTERM)
     for child in children:
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(STOP_S)
-        # whatever is left in its session: nothing, unless it hung or crashed
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+        child.end(STOP_S)
 
 
 @contextmanager

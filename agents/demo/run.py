@@ -36,12 +36,11 @@ from agents.workflows.billing.events import Origin
 from streams.errors import PromiseBroken
 from streams.runtime.broker import Broker, BrokerConfig
 from streams.runtime.broker.sockets import free_port
+from streams.runtime.children import Process
 
 AUDIT_S = 120
 TOPICS_S = 60
 SEED = 20190201  # the day on which the surcharge began
-
-Child = subprocess.Popen[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +69,8 @@ def run(config: DemoConfig, watch: Watch, report: Callable[[Result], None]) -> R
 
         def check() -> None:
             for what, child in children.items():
-                if child.poll() is not None:
-                    raise ChildFailed(what, child.returncode, _log(scratch, what))
+                if child.code is not None:
+                    raise ChildFailed(what, child.code, _log(scratch, what))
 
         stack.callback(watch.close)
         tally = Tally()
@@ -111,13 +110,13 @@ def _log(scratch: Path, what: str) -> Path:
     return scratch / f"{what.removeprefix('the ')}.log"
 
 
-def _worker(stack: ExitStack, bootstrap: str, scratch: Path, metrics_port: int) -> Child:
+def _worker(stack: ExitStack, bootstrap: str, scratch: Path, metrics_port: int) -> Process:
     arguments = ["worker", "--policies", str(POLICIES), "--bootstrap", bootstrap, "--prefix", DEFAULT_PREFIX]
     arguments += ["--metrics-port", str(metrics_port), "--metrics-host", "127.0.0.1"]
     return stack.enter_context(running([*SLUICEGATE, *arguments], _log(scratch, "the worker")))
 
 
-def _executor(stack: ExitStack, bootstrap: str, scratch: Path, say: Callable[[str], None]) -> Child | None:
+def _executor(stack: ExitStack, bootstrap: str, scratch: Path, say: Callable[[str], None]) -> Process | None:
     path = kit.kit_path()
     if path is None:
         say("no executor, so no receipts: sluicegate-kit is not installed here, and this is not a checkout that has it")

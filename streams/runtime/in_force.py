@@ -231,4 +231,5 @@ class InForce:
     def _say(self, snapshot: Snapshot) -> None:
         names: Mapping[str, str] = {policy.workflow: policy.name for policy in self.snapshot.by_index}
         new = [policy.name for policy in snapshot.by_index if names.get(policy.workflow) != policy.name]
-        log.info("policies in force", count=len(snapshot.by_index), new=new[:50])
+        # the first ones belong to the start
+        (log.info if names else log.debug)("policies in force", count=len(snapshot.by_index), new=new[:50])

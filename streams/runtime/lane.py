@@ -212,7 +212,7 @@ class Lane:
         self._meter.handed_over()
         self._goes_on()
         self._changed.set()
-        log.info("partition ready", partition=self.number, offsets=list(self._reading.next.values()))
+        log.debug("partition ready", partition=self.number, offsets=list(self._reading.next.values()))
         return opened.stage
 
     async def _work(self, transactions: Transactions, stage: Stage) -> None:

@@ -38,6 +38,7 @@ class Lanes:
         self.worker = worker
         self.changed = asyncio.Event()  # a lane began to take records
         self.assigned = False  # whether the group has answered; also with nothing
+        self._began = False  # whether it ever has
         self._lookup = lookup
         self._clock_ms = clock_ms
         self._die = die
@@ -72,7 +73,9 @@ class Lanes:
             task.add_done_callback(self._ended)
             self._lanes[number], self._tasks[number] = lane, task
         self.assigned = True
-        log.info("assigned", partitions=sorted(numbers))
+        # the first assignment belongs to the start; after it, the group's changes are news
+        (log.info if self._began else log.debug)("assigned", partitions=sorted(numbers))
+        self._began = True
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if (error := failure(task)) is not None:

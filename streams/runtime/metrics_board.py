@@ -132,10 +132,15 @@ class Board:
                 return status
         return None
 
+    @property
+    def beat(self) -> float:
+        """When the child said something last, another number each time; 0 if it has not in this life."""
+        (beat,) = _BEAT.unpack_from(self._memory, _BEAT_AT)
+        return float(beat)
+
     def silent_s(self) -> float:
         """Seconds since the child said something; infinite if it has not in this life."""
-        (beat,) = _BEAT.unpack_from(self._memory, _BEAT_AT)
-        return max(0.0, time.monotonic() - beat) if beat else float("inf")
+        return max(0.0, time.monotonic() - beat) if (beat := self.beat) else float("inf")
 
     def begin_life(self) -> None:
         """Forgets what the last life said of itself, not what it counted."""

@@ -47,7 +47,7 @@ class Watched:
     state: str = "is starting"
     running: bool = False
     restarts: int = 0
-    backing_off: bool = False  # it has failed, and waits to be started again
+    backing_off: bool = False  # it has failed, and is not ready again
 
     def readiness(self) -> dict[str, Any]:
         """Whether it is ready, its partitions, and what it waits for; what it said last where it says nothing now."""
@@ -84,7 +84,7 @@ class Samples(Collector):
         yield _metric(BUILD_INFO, [((version("sluicegate"), platform.python_version()), np.ones(1))])
         yield _metric(START_TIME, [((), np.full(1, self._started_s))])
         yield from self._of_roles()
-        merged: Merged = merge((one.role, _as_of_now(one.board)) for one in self._watched)
+        merged: Merged = merge((one.role, _as_of_now(one)) for one in self._watched)
         by_name: dict[str, list[tuple[tuple[str, ...], Any]]] = {}
         for (name, labels), numbers in sorted(merged.items()):
             by_name.setdefault(name, []).append((labels, numbers))
@@ -100,9 +100,14 @@ class Samples(Collector):
             yield _metric(family, [((role,), value) for role, value in found.items() if np.isfinite(value[0])])
 
 
-def _as_of_now(board: Board) -> Series:
-    """What the child said, and for how long what it has not seen since may have waited."""
-    series, silent_s = board.read(), board.silent_s()
+def _as_of_now(one: Watched) -> Series:
+    """What the child said, and for how long what it has not seen since may have waited.
+
+    One that is gone has counted, and has nothing: its partitions are somebody else's, or nobody's.
+    """
+    series, silent_s = one.board.read(), one.board.silent_s()
+    if not one.running:
+        return {key: value for key, value in series.items() if FAMILIES[key[0]].kind != "gauge"}
     if not SILENT_MAX_S < silent_s < math.inf:
         return series
     return {key: value + silent_s if key[0] == "lag_seconds" else value for key, value in series.items()}

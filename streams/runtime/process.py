@@ -10,7 +10,6 @@ import asyncio
 import gc
 import os
 import signal
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NoReturn
@@ -41,9 +40,7 @@ def die(error: BaseException) -> NoReturn:
     """Ends the process here and now, with one line that says why."""
     code = error.exit_code if isinstance(error, SluicegateError) else 4
     why = str(error) if isinstance(error, SluicegateError) else f"unexpected {type(error).__name__}: {error}"
-    if not isinstance(error, SluicegateError):
-        sys.excepthook(type(error), error, error.__traceback__)
-    logs.last_words(why)
+    logs.last_words(why, None if isinstance(error, SluicegateError) else error)
     os._exit(code)
 
 
@@ -81,7 +78,7 @@ async def work(
     gc.collect()
     gc.freeze()  # what lives now lives on: collections need not look at it
     gc.set_threshold(*GC_THRESHOLDS)
-    log.info("started", group=role.group, bootstrap=worker.kafka.bootstrap, prefix=worker.kafka.prefix)
+    log.debug("started", group=role.group, bootstrap=worker.kafka.bootstrap, prefix=worker.kafka.prefix)
     await stop.wait()
     await _drain(app, lanes, tasks)
     await lookup.stop()
@@ -103,7 +100,7 @@ def _ended(task: asyncio.Task[None]) -> None:
 
 async def _drain(app: Any, lanes: Lanes, tasks: list[asyncio.Task[None]]) -> None:
     """What is in a transaction is finished; what waits is left to the next owner."""
-    log.info("draining")
+    log.debug("draining")
     # a thread of a library that does not end must not keep the process: nothing is lost without it
     last_resort = threading.Timer(DRAIN_S + LAST_RESORT_S, os._exit, [0])
     last_resort.daemon = True
@@ -117,4 +114,4 @@ async def _drain(app: Any, lanes: Lanes, tasks: list[asyncio.Task[None]]) -> Non
             await asyncio.gather(*tasks, return_exceptions=True)
     except TimeoutError:
         log.warning("the drain took too long and was cut short", seconds=DRAIN_S)
-    log.info("stopped")
+    log.debug("stopped")

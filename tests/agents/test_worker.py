@@ -182,7 +182,7 @@ async def test_the_child_is_started_again_and_ends_with_its_supervisor(
         await supervisor.said("partition ready")
         first = worker_of(supervisor)
         first.kill()
-        await supervisor.said("the gate was ended by SIGKILL; starting it again in 0.1 s (1 of 10)")
+        await supervisor.said("the gate was ended by SIGKILL; it is started again in 0.1 s")
         await send(kafka.bootstrap, [record(prefix + "decisions", decision("one"))])
         await dispositions(kafka.bootstrap, prefix, 1)
         second = worker_of(supervisor)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from streams.errors import CheckFailed
+from streams.runtime.children import PIPE, start
 from tests.bench.check import Answers
 from tests.bench.job import Load, make
 from tests.bench.process import HOME, Peer, Place
@@ -105,15 +106,14 @@ async def measure(
 async def _send(place: Place, load: Load, count: int, rate_per_s: int, seed: int) -> float:
     """Runs the sender to its end; returns by how many ms it was late at most. Raises CheckFailed."""
     arguments = [place.bootstrap, place.topic("decisions"), count, load.made_ms, seed, HEAD, rate_per_s]
-    sender = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.bench.sender", *map(str, arguments)), cwd=HOME, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        said, _ = await sender.communicate()
-    finally:
-        if sender.returncode is None:
+    sender = start([sys.executable, "-m", "tests.bench.sender", *map(str, arguments)], cwd=HOME, stdout=PIPE)
+    assert sender.stdout is not None
+    with sender.stdout:
+        try:
+            code = await sender.ended()
+        finally:
             sender.kill()
-            await sender.wait()
-    if sender.returncode:
-        raise CheckFailed(f"the sender of the latency run ended with code {sender.returncode}; its error stands above")
+        said = sender.stdout.read()
+    if code:
+        raise CheckFailed(f"the sender of the latency run ended with code {code}; its error stands above")
     return float(json.loads(said)["late_ms_max"])

@@ -22,6 +22,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from agents.audit.run import Scope
 from agents.audit.run import audit as run_audit
+from streams.runtime.logs import LEVEL_VARIABLE
 from streams.runtime.policies import load
 from streams.runtime.policies_topic import seeded
 from streams.runtime.records import telling
@@ -194,7 +195,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, LEVEL_VARIABLE: "debug", **(environment or {})},  # tests look at how it starts
                 start_new_session=True,
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from streams.runtime.broker.config import HOST, Address, server_properties
 from streams.runtime.broker.folder import DataFolder
 from streams.runtime.broker.jars import OWN_KAFKA
 from streams.runtime.broker.sockets import refusal
+from streams.runtime.children import DEVNULL, Process, start
 
 FORMAT_TIMEOUT_S = 60.0
 LOG_BYTES_MAX = 10 << 20
@@ -28,8 +30,8 @@ class Node:
         self.address = address
         self._data = data
         self._inside = inside
-        self._process: subprocess.Popen[bytes] | None = None
-        self._watcher: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
+        self._watcher: Process | None = None
 
     @property
     def folder(self) -> Path:
@@ -45,7 +47,7 @@ class Node:
 
     @property
     def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and self._process.code is None
 
     def refuse_taken_ports(self) -> None:
         """Raises ConfigurationError when something else listens on a port of this node."""
@@ -90,27 +92,23 @@ class Node:
         """In a session of its own: Ctrl-C ends what uses the broker first, and then, in order, the broker."""
         self._reap()  # one that ended by itself
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = start(
                 [*java, "kafka.Kafka", "server.properties"],
                 cwd=self.folder,
-                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
                 pass_fds=[claim],  # the claim on the folder lasts at least as long as the JVM
             )
         temporary = str(self._data.path) if self._data.temporary else ""
-        self._watcher = subprocess.Popen(
+        self._watcher = start(
             [sys.executable, "-I", "-S", watcher.__file__, str(self._process.pid), str(os.getpid()), temporary],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            stdout=DEVNULL,
+            stderr=DEVNULL,
         )
 
     def refuse_if_ended(self) -> None:
         """Raises ConfigurationError when the JVM ended while it was waited for."""
-        code = self._process.poll() if self._process else None
+        code = self._process.code if self._process else None
         if code is not None:
             raise ConfigurationError(
                 f"Kafka ended with code {code} while starting; the end of {self.log_path}:\n{self.log_tail()}"
@@ -119,15 +117,13 @@ class Node:
     def terminate(self) -> None:
         """Tells it to stop in order; `wait` follows."""
         if self._process is not None:
-            self._process.terminate()
+            self._process.signal(signal.SIGTERM)
 
     def wait(self, until: float) -> None:
         """Until `until` (of the monotonic clock); what has not ended by then is killed."""
         if self._process is None:
             return
-        try:
-            self._process.wait(max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        if self._process.wait(max(0.0, until - time.monotonic())) is None:
             self._process.kill()
         self._reap()
 

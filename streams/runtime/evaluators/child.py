@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ import msgspec
 import structlog
 
 from schemas.common import VALUE_BYTES_MAX
+from streams.runtime.children import Process, start
 from streams.runtime.evaluators import child_main
 from streams.runtime.evaluators.child_main import ANSWERED, DECLINED, FAILED, HEAD, READY, TAKEN, UNUSABLE
 from streams.runtime.evaluators.client import Call, Client, Failed, cut
@@ -44,7 +44,7 @@ class Running:
 class Life:
     """One process from its start to its end."""
 
-    def __init__(self, process: asyncio.subprocess.Process, ours: socket.socket, lifeline: int) -> None:
+    def __init__(self, process: Process, ours: socket.socket, lifeline: int) -> None:
         self._process = process
         self._socket = ours
         self._lifeline = lifeline  # a pipe that nothing is written to: its end is theirs
@@ -64,14 +64,8 @@ class Life:
         interpreter = asked.interpreter or sys.executable
         command = [interpreter, "-u", str(Path(child_main.__file__)), str(asked.function), str(asked.concurrency)]
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                *map(str, fds),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=2,  # what the user prints goes where the log goes
-                pass_fds=fds,
-                start_new_session=True,
-            )
+            # what the user prints goes where the log goes
+            process = start([*command, *map(str, fds)], stdout=2, pass_fds=fds)
         except (OSError, ValueError) as error:
             _close(ours, lifeline)
             why = error.strerror if isinstance(error, OSError) else str(error)
@@ -107,9 +101,7 @@ class Life:
     def kill(self) -> None:
         """Kills the process and all that it has started. Its calls hear of it when it has ended."""
         self.is_killed = True
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
 
     async def end(self) -> None:
         """Kills the process and waits for its end, ENDING_S at most."""
@@ -122,7 +114,7 @@ class Life:
     @property
     def ending(self) -> str:
         """How it ended, for a person."""
-        code = self._process.returncode
+        code = self._process.code
         if code is None:
             return "its process ended"
         return f"its process was killed by signal {-code}" if code < 0 else f"its process ended with code {code}"
@@ -133,7 +125,7 @@ class Life:
             _, word, body = await self._frame(self._reader)
         except (asyncio.IncompleteReadError, OSError):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), ENDING_S)
+                await asyncio.wait_for(self._process.ended(), ENDING_S)
             why = f"{self.ending} before it was ready; what it said stands in the log"
             raise Failed(why, "dead") from None
         if word == UNUSABLE:
@@ -144,7 +136,7 @@ class Life:
 
     async def _watch(self, reader: asyncio.StreamReader) -> None:
         reading = asyncio.create_task(self._read(reader))
-        ending = asyncio.create_task(self._process.wait())
+        ending = asyncio.create_task(self._process.ended())
         await asyncio.wait([reading, ending], return_when=asyncio.FIRST_COMPLETED)
         if not reading.done():
             await asyncio.wait([reading], timeout=LAST_WORDS_S)
@@ -159,7 +151,7 @@ class Life:
         self.has_ended = True
         os.close(self._lifeline)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), ENDING_S)
+            await asyncio.wait_for(self._process.ended(), ENDING_S)
         if self._writer is None:
             self._socket.close()
         else:
@@ -261,7 +253,7 @@ class ChildEvaluator(Client):
             self._life = await Life.start(self.asked)
         finally:
             self._starting = None
-        log.info("evaluator started", function=self.asked.function, interpreter=self.asked.interpreter)
+        log.debug("evaluator started", function=self.asked.function, interpreter=self.asked.interpreter)
         return self._life
 
     def _kill_if_hung(self, life: Life) -> None:

@@ -85,6 +85,8 @@ def test_what_a_silent_child_has_not_seen_waits_as_long_as_it_is_silent(
     port: int, watched: list[Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = watched[0]
+    gate.running = True
+    gate.board.numbers("hand_overs")[0] = 3
     gate.board.numbers("lag_seconds", ("0",))[0] = 1.5
     gate.board.numbers("lag_offsets", ("decisions", "0"))[0] = 7
     gate.board.report(READY)
@@ -98,6 +100,10 @@ def test_what_a_silent_child_has_not_seen_waits_as_long_as_it_is_silent(
     assert 'sluicegate_lag_seconds{partition="0",role="gate"} 1.5' in get(port, "/metrics")[2], (
         "it has said nothing yet"
     )
+    gate.running = False
+    text = get(port, "/metrics")[2]
+    assert "sluicegate_lag_seconds{" not in text, "it has no partitions"
+    assert 'sluicegate_hand_overs_total{role="gate"} 3.0' in text
 
 
 def test_when_the_worker_was_started_says_what_its_counters_have_seen(port: int) -> None:
@@ -110,7 +116,7 @@ def test_metrics_are_what_a_parser_reads(port: int, watched: list[Watched]) -> N
     batch = fetched([decision(1), decision(1), b"{"])
     found = decided(batch, (BILLING,))
     meter.committed([batch], Batch(found.records, {}, None, found.observed), 0.002, 0.011, 1_764_000_000.5)
-    watched[0].restarts = 2
+    watched[0].restarts, watched[0].running = 2, True
     status, content_type, text = get(port, "/metrics")
     assert (status, content_type.split(";")[0]) == (200, "text/plain")
     samples = {
