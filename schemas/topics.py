@@ -1,7 +1,8 @@
 """The topics in data-path order, with what each must be set to and why; and what differs from that in a cluster.
 
 Outputs go to the partition number their input came from, so all data topics have one count, which `decisions` decides.
-Replication and minimum in-sync copies are the cluster's own business and are not set here.
+What is acknowledged must still be there when it is read: nothing is removed by size, a copy that lags behind is never
+elected, and of three copies two must have a record.
 """
 
 from __future__ import annotations
@@ -61,6 +62,12 @@ BROKER_TIME = Setting(
 )
 DELETED = Setting("delete", Rule.IS, "records are events: kept for a time, each of them")
 COMPACTED = Setting("compact", Rule.IS, "the latest record of a key is the truth and must never be deleted for its age")
+ANY_SIZE = Setting("-1", Rule.IS, "what is removed by size may be removed before it was read, in the first busy hour")
+NO_UNCLEAN_ELECTION = Setting(
+    "false",
+    Rule.IS,
+    "a leader that lags behind has lost what was acknowledged: decisions without an answer, answers without a decision",
+)
 INPUT_BYTES = Setting(
     str(MIB + BATCH_OVERHEAD_BYTES),
     Rule.AT_LEAST,
@@ -84,6 +91,7 @@ def _kept(days: int, why: str) -> Setting:
     return Setting(str(days * DAY_MS), Rule.AT_LEAST, why)
 
 
+COPIES = 3  # of each record, where there are so many brokers
 RETENTION_MS = 7 * DAY_MS  # of what the path itself reads and writes; nothing may be waited for longer
 WEEK = _kept(7, "the path's own traffic: the longest outage or holiday after which a worker must find everything")
 MONTH = _kept(30, "read by people, and the store of cases and outcomes is rebuilt from it")
@@ -105,11 +113,15 @@ class Topic:
 def _topic(
     kind: str, bytes_max: Setting, kept: Setting = COMPACTED, partitions: int | None = None, **more: Setting
 ) -> Topic:
-    settings = {"message.timestamp.type": BROKER_TIME, "max.message.bytes": bytes_max}
+    settings = {
+        "message.timestamp.type": BROKER_TIME,
+        "max.message.bytes": bytes_max,
+        "unclean.leader.election.enable": NO_UNCLEAN_ELECTION,
+    }
     if kept is COMPACTED:
         settings["cleanup.policy"] = COMPACTED
     else:
-        settings |= {"cleanup.policy": DELETED, "retention.ms": kept}
+        settings |= {"cleanup.policy": DELETED, "retention.ms": kept, "retention.bytes": ANY_SIZE}
     settings |= {name.replace("_", "."): setting for name, setting in more.items()}
     return Topic(kind, partitions, MappingProxyType(settings))
 
@@ -136,10 +148,11 @@ BY_KIND: Mapping[str, Topic] = MappingProxyType({topic.kind: topic for topic in 
 
 @dataclass(frozen=True)
 class FoundTopic:
-    """A topic as it is in a cluster."""
+    """A topic as it is in a cluster. `copies`: of the partition that has the fewest; None: not known."""
 
     partitions: int
     settings: Mapping[str, str]
+    copies: int | None = None
 
 
 @dataclass(frozen=True)
@@ -185,6 +198,32 @@ def unequal_counts(prefix: str, found: Mapping[str, FoundTopic], expected: int) 
         count = table.partitions_of(expected)
         if topic in found and found[topic].partitions != count:
             differences.append(Difference(topic, "partitions", str(found[topic].partitions), str(count)))
+    return differences
+
+
+def in_sync(copies: int) -> Setting:
+    """How many copies must have a record before it is acknowledged, of so many."""
+    return Setting(
+        "2" if copies >= COPIES else "1",
+        Rule.AT_LEAST,
+        "one copy may go, and records are still there and taken; with one alone a disk takes what was acknowledged",
+    )
+
+
+def differing_copies(prefix: str, found: Mapping[str, FoundTopic], brokers: int) -> list[Difference]:
+    """Where one disk, or one broker, holds what others rely on, though there are enough of them."""
+    differences = []
+    for topic in names(prefix):
+        if (there := found.get(topic)) is None or there.copies is None:
+            continue
+        if there.copies == 1 and brokers >= COPIES:
+            differences.append(
+                Difference(topic, "replication.factor", "1", f"more than 1 on a cluster of {brokers} brokers")
+            )
+        setting = in_sync(there.copies)
+        if not setting.holds(there.settings.get("min.insync.replicas")):
+            said = there.settings.get("min.insync.replicas", "unknown")
+            differences.append(Difference(topic, "min.insync.replicas", said, f"{setting.rule} {setting.value}"))
     return differences
 
 

@@ -25,8 +25,9 @@ Examples:
   sluicegate topics apply --prefix staging. --output json
 
 Nothing that exists is changed. What differs (topic, setting, found, expected) is said, and the exit code is then 1: a
-longer retention or a greater size than needed does not count as a difference. An existing `decisions` topic decides
-the count of partitions for all data topics; to change it, choose another prefix.
+longer retention or a greater size than needed does not count as a difference. Also looked at: retention by size
+(none), unclean elections (none), copies (more than one on three brokers), min.insync.replicas (2 of 3 copies). An
+existing `decisions` topic decides the count of partitions for all data topics; to change it, choose another prefix.
 """
 
 
@@ -47,7 +48,7 @@ def topics() -> None:
     "--replication-factor",
     type=Whole(1, COPIES_MAX, 3),
     default=None,
-    help="Copies of each new topic.  [default: the broker's own]",
+    help="Copies of each new topic.  [default: 3 on three brokers or more, else the broker's own]",
 )
 @bootstrap_option
 @prefix_option

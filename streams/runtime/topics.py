@@ -25,11 +25,14 @@ from aiokafka.errors import (
 
 from schemas.topics import (
     BY_KIND,
+    COPIES,
     Difference,
     FoundTopic,
     Topic,
     data_partitions,
+    differing_copies,
     differing_settings,
+    in_sync,
     missing,
     name,
     names,
@@ -39,7 +42,7 @@ from schemas.topics import (
 from streams.errors import BrokerUnreachable, ConfigurationError
 
 DEFAULT_PARTITIONS = 4
-# Kafka's word for "as the broker has it set" (default.replication.factor)
+# Kafka's word for "as the broker has it set" (default.replication.factor); with three brokers or more it is three here
 BROKERS_DEFAULT = -1
 # commands promise an answer within 10 s, and interpreter and imports take some of it
 ANSWER_TIMEOUT_S = 8.0
@@ -94,6 +97,8 @@ async def apply(
     """Creates what is missing. Safe when several do it at once: `decisions` is created first and decides the count."""
     async with _admin(bootstrap, prefix, timeout_s) as admin:
         before = await _inspect(admin, prefix)
+        if replication_factor == BROKERS_DEFAULT and await _brokers(admin) >= COPIES:
+            replication_factor = COPIES
         created: list[str] = []
         if before.partitions is None:
             created += await _create(admin, prefix, [BY_KIND["decisions"]], partitions, replication_factor)
@@ -185,17 +190,25 @@ async def _inspect(admin: AIOKafkaAdminClient, prefix: str) -> Inspection:
 
 
 async def _inspect_once(admin: AIOKafkaAdminClient, prefix: str) -> Inspection:
-    counts = {topic: count for topic, count in (await _counts(admin)).items() if topic in names(prefix)}
-    settings = await _settings(admin, counts)
-    found = {topic: FoundTopic(count, settings.get(topic, {})) for topic, count in counts.items()}
+    ours = names(prefix)
+    there = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics() if topic["topic"] in ours}
+    copies = {
+        topic: min(len(one["replicas"]) for one in partitions) for topic, partitions in there.items() if partitions
+    }
+    settings = await _settings(admin, copies)
+    found = {topic: FoundTopic(len(there[topic]), settings.get(topic, {}), copies[topic]) for topic in copies}
     partitions = data_partitions(prefix, found)
     return Inspection(
         found=found,
         partitions=partitions,
         missing=tuple(missing(prefix, found)),
         unequal=tuple(unequal_counts(prefix, found, partitions)) if partitions is not None else (),
-        differing=tuple(differing_settings(prefix, found)),
+        differing=(*differing_settings(prefix, found), *differing_copies(prefix, found, await _brokers(admin))),
     )
+
+
+async def _brokers(admin: AIOKafkaAdminClient) -> int:
+    return len((await admin.describe_cluster())["brokers"])
 
 
 async def _counts(admin: AIOKafkaAdminClient) -> dict[str, int]:
@@ -235,7 +248,8 @@ async def _create(
             replication_factor,
             # aiokafka takes the broker's default (-1) only with an explicit "no assignments", and a number only without
             replica_assignments={} if replication_factor == BROKERS_DEFAULT else None,
-            topic_configs={key: setting.value for key, setting in table.settings.items()},
+            topic_configs={key: setting.value for key, setting in table.settings.items()}
+            | ({"min.insync.replicas": in_sync(replication_factor).value} if replication_factor >= COPIES else {}),
         )
         for table in tables
     ]

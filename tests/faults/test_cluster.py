@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import KafkaError
 
+from streams.runtime import topics
 from streams.runtime.broker import BrokerConfig, Cluster
 from tests.faults.conftest import Report
 from tests.faults.fleet import Fleet, wait_until
@@ -30,6 +31,7 @@ def test_a_worker_outlives_what_happens_to_a_cluster(prefix: str, tmp_path: Path
     with Cluster(BrokerConfig(data=tmp_path / "kafka")) as cluster:
         fleet = Fleet(cluster.bootstrap, prefix, tmp_path)
         trial = Trial(cluster, fleet)
+        keeps_what_it_acknowledges(cluster.bootstrap, prefix)
         try:
             with Load(fleet, "cluster"):
                 worker = fleet.start()
@@ -55,6 +57,16 @@ def test_a_worker_outlives_what_happens_to_a_cluster(prefix: str, tmp_path: Path
             )
         finally:
             fleet.end()
+
+
+def keeps_what_it_acknowledges(bootstrap: str, prefix: str) -> None:
+    """Three copies, two of them in sync, without being asked to; fewer on purpose are said."""
+    there = asyncio.run(topics.inspect(bootstrap, prefix))
+    assert there.differing == ()
+    kept = {(one.copies, one.settings["min.insync.replicas"]) for one in there.found.values()}
+    assert kept == {(COPIES, "2")}
+    single = asyncio.run(topics.apply(bootstrap, f"{prefix}single.", replication_factor=1))
+    assert {one.setting for one in single.differences} == {"replication.factor"}
 
 
 class Trial:

@@ -100,6 +100,18 @@ async def test_a_wrong_setting_is_said_with_exit_1_and_left_alone(kafka: Broker,
     assert (await inspect(kafka.bootstrap, prefix)).found[prefix + "commands"] == before
 
 
+async def test_what_could_lose_acknowledged_records_is_said(kafka: Broker, prefix: str) -> None:
+    unsafe = {"unclean_leader_election_enable": "true", "retention_bytes": "1073741824"}
+    more = {"message_timestamp_type": "LogAppendTime", "retention_ms": "604800000"}
+    await create(kafka.bootstrap, prefix + "decisions", 4, **unsafe, **more)
+    report = await apply(kafka.bootstrap, prefix)
+    assert list(map(str, report.differences)) == [
+        f"{prefix}decisions: unclean.leader.election.enable is true, expected false",
+        f"{prefix}decisions: retention.bytes is 1073741824, expected -1",
+    ]
+    assert (await inspect(kafka.bootstrap, prefix)).found[prefix + "decisions"].copies == 1
+
+
 async def test_keeping_more_than_needed_is_not_a_difference(kafka: Broker, prefix: str) -> None:
     await create(
         kafka.bootstrap,

@@ -9,6 +9,7 @@ from schemas.topics import (
     Rule,
     Setting,
     data_partitions,
+    differing_copies,
     differing_settings,
     missing,
     name,
@@ -60,6 +61,37 @@ def test_compacted_topics_have_no_retention_and_the_others_have_one() -> None:
     compacted = [topic.kind for topic in TOPICS if topic.settings["cleanup.policy"].value == "compact"]
     assert compacted == ["context", "policies", "state"]
     assert all(("retention.ms" in topic.settings) != (topic.kind in compacted) for topic in TOPICS)
+
+
+def test_nothing_is_removed_by_size_and_no_leader_that_lags_is_elected() -> None:
+    """A default of the cluster's own must not take what was acknowledged and not read yet."""
+    assert all(topic.settings["unclean.leader.election.enable"].value == "false" for topic in TOPICS)
+    kept = [topic.settings["retention.bytes"] for topic in TOPICS if "retention.ms" in topic.settings]
+    assert {(setting.value, setting.rule) for setting in kept} == {("-1", Rule.IS)}
+    found = as_wanted()
+    found["s.decisions"] = FoundTopic(4, {**found["s.decisions"].settings, "retention.bytes": "1073741824"})
+    assert list(map(str, differing_settings("s.", found))) == [
+        "s.decisions: retention.bytes is 1073741824, expected -1"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("copies", "in_sync", "brokers", "said"),
+    [
+        (1, "1", 1, []),
+        (1, "1", 3, ["s.decisions: replication.factor is 1, expected more than 1 on a cluster of 3 brokers"]),
+        (2, "1", 3, []),
+        (3, "2", 3, []),
+        (3, "3", 3, []),
+        (3, "1", 3, ["s.decisions: min.insync.replicas is 1, expected at least 2"]),
+        (None, "1", 3, []),
+    ],
+)
+def test_copies_are_held_against_the_brokers_that_there_are(
+    copies: int | None, in_sync: str, brokers: int, said: list[str]
+) -> None:
+    found = {"s.decisions": FoundTopic(4, {"min.insync.replicas": in_sync}, copies)}
+    assert list(map(str, differing_copies("s.", found, brokers))) == said
 
 
 def test_what_the_gate_writes_takes_2_mib() -> None:
