@@ -66,6 +66,8 @@ async def caught_up(desk: Desk, rebuild: bool = False) -> AsyncIterator[Follower
                     task, completed=done, total=total, visible=rebuild or total >= SHOWN_OFFSETS
                 )
             )
+        for sentence in follower.lost:
+            click.echo(f"sluicegate: {sentence}", err=True)
         yield follower
 
 

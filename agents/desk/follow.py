@@ -84,6 +84,7 @@ class Follower:
         self._reach = reach
         self._prefix = prefix
         self.store = store
+        self.lost: list[str] = []  # a sentence for each range that was removed before the store had read it
         self._places = places
 
     async def catch_up(self, progress: Progress = silent) -> None:
@@ -113,6 +114,13 @@ class Follower:
         if not waiting:
             return
         beginnings = await offsets(self._client, self._reach, "start", waiting)
+        self.lost += [
+            f"the store had read {place[0]}/{place[1]} up to offset {starts[place]}, and it begins at "
+            f"{beginnings[place]}: what was removed in between is not in the store, and `reviews rebuild` cannot bring "
+            "it back"
+            for place in waiting
+            if self._key(place) in known.next and starts[place] < beginnings[place]
+        ]
         starts = {place: max(starts[place], beginnings[place]) for place in waiting}
         await self._take(known.generation, starts, {place: ends[place] for place in waiting}, progress)
 

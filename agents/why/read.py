@@ -26,6 +26,7 @@ from streams.foreign import object_of
 from streams.signatures import signer
 
 Progress = Callable[[str, int, int], None]
+LOST, LOST_MAX = "lost.removed", 5
 PATH = ("decisions", "successors", "commands", "reviews", "reevaluations", "exceptions")
 ESCAPE = b"\\u"
 AFTER = ("verdicts", "receipts", "outcomes", "policies")
@@ -68,7 +69,7 @@ async def gather(scope: Scope, identifier: str, progress: Progress) -> list[Foun
         if roots:
             found |= await search.texts(PATH, roots, numbers, lambda one: root_of(one) in roots)
         if not found:
-            raise CheckFailed(_nothing(scope, identifier))
+            raise CheckFailed(_nothing(scope, identifier) + await _lost(search))
         await _inputs(search, found)
         await _after(search, found, roots)
         return list(found.values())
@@ -219,6 +220,17 @@ def needles(ids: Iterable[str]) -> list[bytes]:
         for spelt in (text, text.replace("/", "\\/")):
             found[spelt.encode("utf-8", "surrogatepass")] = None
     return [*found, ESCAPE]
+
+
+async def _lost(search: Search) -> str:
+    """What was removed before anybody read it, which may have named the id."""
+    told = await search.texts(("exceptions", "rejections"), [LOST], None, lambda one: one.body.get("reason") == LOST)
+    sources = [one.body["source"] for one in told.values() if isinstance(one.body.get("source"), dict)]
+    ranges = [f"{at.get('topic')}/{at.get('partition')} {at.get('offset')} to {at.get('through')}" for at in sources]
+    if not ranges:
+        return ""
+    more = f" and {len(ranges) - LOST_MAX} more" if len(ranges) > LOST_MAX else ""
+    return f"; or it was lost: removed before they were read were {', '.join(ranges[:LOST_MAX])}{more}"
 
 
 def _nothing(scope: Scope, identifier: str) -> str:
