@@ -131,7 +131,7 @@ class Number(click.FloatRange):
         except click.BadParameter:
             number = math.nan
         if not math.isfinite(number):
-            wanted = f"a number from {self.min:g} to {self.max:g}"
+            wanted = f"a number from {self.min:.12g} to {self.max:.12g}"
             self.fail(f"{shown(value)} is not {wanted}, such as {self.example}", param, ctx)
         return number
 

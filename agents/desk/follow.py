@@ -46,12 +46,12 @@ async def following(bootstrap: str, prefix: str, url: str | None, rebuild: bool 
         cluster = str((await within(bootstrap, asker.describe_cluster()))["cluster_id"])
         places = [(prefix + kind, number) for kind in TOPICS for number in range(counts.get(prefix + kind, 0))]
         place = url or default_store(cluster, prefix)
-        with closing(_emptied(place, cluster, prefix) if rebuild else ReviewStore(place)) as store:
+        with closing(emptied(place, cluster, prefix) if rebuild else ReviewStore(place)) as store:
             store.bind(cluster, prefix)
             yield Follower(client, reach, prefix, store, places)
 
 
-def _emptied(url: str, cluster: str, prefix: str) -> ReviewStore:
+def emptied(url: str, cluster: str, prefix: str) -> ReviewStore:
     """The store, with nothing in it. One that is damaged is set aside and begins as a new file."""
     try:
         store = ReviewStore(url)
