@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tests.kafka.harness import (
     audited,
     decision,
     dispositions,
+    read,
     record,
     send,
     write_policies,
@@ -52,7 +54,9 @@ async def create(bootstrap: str, topic: str, partitions: int, **settings: str) -
         await admin.close()
 
 
-def supervised(kafka: Broker, prefix: str, folder: Path) -> Child:
+def supervised(
+    kafka: Broker, prefix: str, folder: Path, roles: str = "gate", environment: Mapping[str, str] | None = None
+) -> Child:
     policies = write_policies(folder / "policies")
     arguments = [
         "worker",
@@ -62,11 +66,11 @@ def supervised(kafka: Broker, prefix: str, folder: Path) -> Child:
         prefix,
         "--policies",
         str(policies),
-        "--roles=gate",
+        f"--roles={roles}",
     ]
     temporary = folder / "tmp"
     temporary.mkdir()
-    return Child([*SLUICEGATE, *arguments], folder / "worker.log", {"TMPDIR": str(temporary)})
+    return Child([*SLUICEGATE, *arguments], folder / "worker.log", {"TMPDIR": str(temporary), **(environment or {})})
 
 
 def worker_of(supervisor: Child) -> psutil.Process:
@@ -172,6 +176,19 @@ async def test_a_setting_that_differs_is_a_warning_and_sigterm_drains(
         assert left_of(child.pid, supervisor.process.pid) == []
         assert list((tmp_path / "tmp").iterdir()) == []
     assert (await audited(kafka.bootstrap, prefix, prefix + "gate"))["ok"]
+
+
+async def test_at_rest_a_worker_says_that_it_is_ready_and_nothing_else(
+    kafka: Broker, prefix: str, tmp_path: Path
+) -> None:
+    """Its heartbeats go through the allocator's transactions, and clients told of each that had to be tried again."""
+    await apply(kafka.bootstrap, prefix, partitions=2)
+    quiet = {"SLUICEGATE_LOG_LEVEL": "info"}
+    with supervised(kafka, prefix, tmp_path, roles="all", environment=quiet) as supervisor:
+        await supervisor.said("sluicegate: ready: gate, reevaluation, reviews, exposure\n")
+        await read(kafka.bootstrap, [prefix + "workers"], 16)  # of four roles, every three seconds
+        assert await supervisor.stop() == 0
+        assert supervisor.log.splitlines() == ["sluicegate: ready: gate, reevaluation, reviews, exposure"]
 
 
 async def test_the_child_is_started_again_and_ends_with_its_supervisor(
