@@ -56,6 +56,7 @@ async def test_what_was_removed_before_it_was_read_comes_first_as_one_row(world:
         lane.offer(delivered(9, b"a"))
         await until(lambda: world.committed[DECISIONS] == 10)
     assert ("seek", DECISIONS, 9) in world.done
+    assert lane._meter.board.read()["lost_records", ("decisions",)][0] == 4, "offsets, not rows"
     (row,) = world.unread
     assert row == (5, Unread("lost.removed", 8, row[1].detail))
     assert row[1].detail.startswith("t.decisions/0: offsets 5 to 8 were removed before they were read")
