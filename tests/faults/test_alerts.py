@@ -33,6 +33,10 @@ pytestmark = [
     pytest.mark.skipif(binary() is None, reason="no prometheus here: apt-get install prometheus"),
 ]
 
+KEYS = """\
+keys: {desk: {secret: "sixteen bytes or more", by: {ana: [clerk]}}}
+"""
+
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
@@ -56,6 +60,28 @@ def test_nobody_is_there_then_somebody_and_then_nobody_again(
         prometheus.fires("gone", ("WorkerDown", ""), *absent, within_s=1)
         workers.start(roles="gate,reviews", port=workers.ports[0])
         prometheus.resolves("gone")
+
+
+def test_a_role_that_fails_whenever_it_is_started_while_the_other_works(
+    prometheus: Prometheus, kafka: Broker, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.yaml"
+    keys.write_text(KEYS)
+    with Workers(prometheus, kafka.bootstrap, "fails", tmp_path) as workers:
+        worker = workers.start("--verdict-keys", str(keys), roles="gate,reviews")
+        prometheus.resolves("fails")
+        keys.write_text("keys: [")  # somebody edits the file, and later the child ends for another reason
+        workers.child_of(worker, "reviews").kill()
+        wanted = ("BackingOff", "reviews"), ("ChildRestarts", "reviews"), ("NotReady", "reviews")
+        prometheus.fires("fails", *wanted)
+        assert "waits to be started again" in workers.waits_for() or "reads policies" in workers.waits_for()
+        assert "keys.yaml" in worker.log, "the line before each attempt says why"
+        workers.send()
+        prometheus.resolves("fails", ("ChildRestarts", "reviews"))  # they are further and further apart
+        assert {alert for alert, role in prometheus.firing("fails") if role == "gate"} == set(), "it works on"
+        prometheus.fires("fails", ("BackingOff", "reviews"), ("NotReady", "reviews"), within_s=1)
+        keys.write_text(KEYS)
+        prometheus.resolves("fails", within_s=120)
 
 
 def test_a_frozen_child_and_a_partition_that_only_somebody_unseen_owns(
