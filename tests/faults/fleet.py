@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 
 from agents.audit.report import BROKEN
 from streams.runtime import topics
+from streams.runtime.logs import LEVEL_VARIABLE
 from tests.faults.stranger import Strangers
 from tests.kafka.harness import seed
 
@@ -65,7 +66,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "SLUICEGATE_FAILPOINTS": failpoints},
+                env={**os.environ, LEVEL_VARIABLE: "debug", "SLUICEGATE_FAILPOINTS": failpoints},
             )
 
     def says(self) -> str:

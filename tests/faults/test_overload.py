@@ -102,6 +102,7 @@ def command(fleet: Fleet) -> list[str]:
     seed(fleet.bootstrap, fleet.prefix, fleet.policies)
     return [
         *(sys.executable, "-m", "agents.worker", "gate", f"--capacity={CAPACITY_PER_S / PARTITIONS}"),
+        "--log-level=debug",
         *(f"--bootstrap={fleet.bootstrap}", f"--prefix={fleet.prefix}", f"--group={fleet.group}"),
     ]
 
