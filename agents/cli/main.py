@@ -113,6 +113,8 @@ def _called(arguments: list[str]) -> int:
         if len(error.message) > MESSAGE_CHARS_MAX:
             error.message = error.message[:MESSAGE_CHARS_MAX] + "…"
         error.show()
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            error.ctx.close()  # click leaves open what was opened for an argument before the one that it refuses
         return 2
     except (click.Abort, KeyboardInterrupt):
         return 130

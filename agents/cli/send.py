@@ -81,6 +81,7 @@ def rereadable(file: IO[bytes]) -> IO[bytes]:
             copy.write(chunk)
         copy.seek(0)
     except OSError as error:
+        copy.close()
         raise ConfigurationError(
             f"{file_name(file)} is checked whole before a line of it is sent, and there is no room for its copy in "
             f"{tempfile.gettempdir()} ({error.strerror}): set TMPDIR to a folder that has, or give a file"

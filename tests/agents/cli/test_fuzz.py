@@ -14,8 +14,6 @@ from agents.cli.values import Bounded, Number, Whole
 from tests.agents.cli.fuzzing import ALL, VALUES, Call, called, desk, example_of, given, parameters, unexpected
 
 REACH_MAX = 14  # of the values that an option takes, spread: what lies behind it is the same for most of them
-# click leaves a file open where a parameter behind it is refused; the process ends then
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 NAMED = [(path, one) for path, one in parameters()]
 OURS = [(path, one) for path, one in NAMED if path in ALL]
 
