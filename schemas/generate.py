@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,9 @@ FAMILIES: dict[str, type[msgspec.Struct]] = {
 def _bodies(families: list[str], ref_template: str) -> dict[str, dict[str, Any]]:
     """The schemas of these families and of all that they refer to, by title, with what a Struct cannot state."""
     _, bodies = msgspec.json.schema_components([FAMILIES[name] for name in families], ref_template=ref_template)
+    for body in bodies.values():
+        if told := body.get("description"):
+            body["description"] = cleandoc(told)  # from Python 3.13 on docstrings come without their indentation
     for name in families:
         body = bodies[FAMILIES[name].__name__]
         if name == "decision":
