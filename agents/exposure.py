@@ -56,7 +56,14 @@ class ExposureStage:
         """Nothing is due that no record asks for."""
         return None
 
-    def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
+    def committed(self) -> None:
+        """Nothing is left to do."""
+
+    def undone(self) -> bool:
+        """What was granted stands in the book already."""
+        return False
+
+    def decide(self, fetched: Sequence[Fetched], now_ms: int, commit_ms: int = 0) -> Batch:
         """An answer to each demand that is of a limit in force, and to what cannot be read; nothing to the others."""
         policies = self._in_force.snapshot.by_index
         if policies is not self._policies:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
+from schemas.lease import Demand
 from streams.admission import Pace
 from streams.batch import Fetched
 from streams.exposure import Exposures
 from streams.headers import DEFAULTS, HeaderSettings
-from streams.memory import Memory
+from streams.memory import Memory, Planned
 from streams.partitioning import ANYWHERE, Home
 from streams.path import decide
 from streams.runtime.clock import clock_ms
@@ -25,6 +27,15 @@ NAME = "gate"
 # Of a set capacity, what one transaction holds at most. More, and records wait for the rest of their batch; less, and a
 # busy machine spends its time on transactions instead of shedding.
 PACED_BATCH_S = 1.0
+
+
+class _Decided(NamedTuple):
+    """What becomes of the stage once the batch is committed. `taken`: decisions in full, for the pace."""
+
+    planned: Planned
+    demands: Mapping[bytes, Demand]
+    taken: int
+    now_ms: int
 
 
 class GateStage:
@@ -48,7 +59,8 @@ class GateStage:
             exposure.leases = leases.held(number)
         home = ANYWHERE if leases is None else Home(number, leases.partitions)
         self._memory = Memory(Window(ids_max), admission=Admission(capacity_per_s), exposure=exposure, home=home)
-        self.intact = True
+        self.intact = True  # a batch changes nothing before it is committed
+        self._decided: _Decided | None = None
         self._pace = None if capacity_per_s is None else Pace(capacity_per_s)
 
     def restore(self, changelog: Mapping[str, bytes], now_ms: int) -> None:
@@ -69,24 +81,42 @@ class GateStage:
         """Nothing is due that no record asks for."""
         return None
 
-    def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
-        memory, window = self._memory, self._memory.window
+    def decide(self, fetched: Sequence[Fetched], now_ms: int, commit_ms: int = 0) -> Batch:
+        memory = self._memory
         policies, world = self._in_force.snapshot, self._in_force.world
         memory.contexts, memory.allowances_ms = world.contexts(self._number), world.allowances_ms(self._number)
-        decided, evicted = decide(fetched, now_ms, policies, memory, self._headers), window.evicted
-        self.intact = False  # from here on it changes; before, it was only looked at
-        changelog = memory.commit(decided.remembered, now_ms)
-        if self._leases is not None and decided.remembered.demands:
-            self._leases.want(self._number, decided.remembered.demands)
-        if self._pace is not None:
-            shed = sum(count for (_, _, reason), count in decided.counts.items() if reason == SHED)
-            self._pace.take(sum(map(len, fetched)) - shed, now_ms)
-        fill = Fill(len(window), window.ids_max, window.evicted - evicted)
-        records = [*decided.records, *decided.samples, *world.take_rejections(self._number)]
-        self.intact = True
+        memory.commit_ms = commit_ms
+        decided = decide(fetched, now_ms, policies, memory, self._headers)
+        planned = memory.plan(decided.remembered, now_ms)
+        window, ids_max = planned.window, memory.window.ids_max
+        fill = Fill(len(memory.window), ids_max, 0) if window is None else Fill(window.size, ids_max, window.evicted)
+        shed = sum(count for (_, _, reason), count in decided.counts.items() if reason == SHED)
+        self._decided = _Decided(planned, decided.remembered.demands, sum(map(len, fetched)) - shed, now_ms)
         return Batch(
-            records, changelog, decided.earliest_deadline_ms, decided.observed, fill, decided.remembered.exposed
+            [*decided.records, *decided.samples, *world.take_rejections(self._number)],
+            planned.slots,
+            decided.earliest_deadline_ms,
+            decided.observed,
+            fill,
+            decided.remembered.exposed,
         )
+
+    def committed(self) -> None:
+        """What was decided is remembered, asked for and counted from now on."""
+        last, self._decided = self._decided, None
+        if last is None:
+            return
+        self._memory.apply(last.planned)
+        if self._leases is not None and last.demands:
+            self._leases.want(self._number, last.demands)
+        if self._pace is not None:
+            self._pace.take(last.taken, last.now_ms)
+
+    def undone(self) -> bool:
+        """Nothing has changed yet but what was taken of the rejections."""
+        self._decided = None
+        self._in_force.world.give_back(self._number)
+        return True
 
 
 def role(

@@ -11,7 +11,6 @@ from schemas.heartbeat import Heartbeat
 from streams.errors import BrokerUnreachable
 from streams.governing import Write
 from streams.rulebook import Edition
-from streams.runtime.clock import clock_ms
 from streams.runtime.living import ERRORS, Listening
 from streams.runtime.policies_topic import Written, change
 from streams.runtime.settings import Kafka
@@ -69,7 +68,7 @@ class Waiting(Listening):
         """
         started_s = time.monotonic()
         while True:
-            living = self.workers.living(clock_ms())
+            living = self.workers.living(self.now_ms())
             lacking = [beat for beat in living if beat.policies_offset < behind]
             waited_s = time.monotonic() - started_s
             if not lacking or waited_s >= timeout_s:
@@ -90,6 +89,8 @@ async def put_in_force(
     """
     async with Waiting(kafka) as waiting:
         before, written = await change(kafka, make)
+        if written.at_ms is not None:
+            waiting.hears(written.at_ms)
         return before, written, await waiting.until(written.behind, timeout_s)
 
 

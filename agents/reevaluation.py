@@ -111,7 +111,14 @@ class ReevaluationStage:
         """Nothing is due that no record asks for."""
         return None
 
-    def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
+    def committed(self) -> None:
+        """Nothing is left to do."""
+
+    def undone(self) -> bool:
+        """The answers are still there, and nothing else changes."""
+        return True
+
+    def decide(self, fetched: Sequence[Fetched], now_ms: int, commit_ms: int = 0) -> Batch:
         """A successor or an exception for each request, in order."""
         records: list[Sent] = []
         policies = self._in_force.snapshot.by_workflow

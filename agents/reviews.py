@@ -51,7 +51,14 @@ class ReviewStage:
             self._in_force.snapshot, self._clock_ms(), self._in_force.world.commanded(self._number)
         )
 
-    def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
+    def committed(self) -> None:
+        """Nothing is left to do."""
+
+    def undone(self) -> bool:
+        """Open reviews are changed as they are decided."""
+        return False
+
+    def decide(self, fetched: Sequence[Fetched], now_ms: int, commit_ms: int = 0) -> Batch:
         """What became of the reviews, under one snapshot."""
         in_force, number = self._in_force, self._number
         world = in_force.world

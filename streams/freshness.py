@@ -21,6 +21,7 @@ from streams.context import NO_CONTEXT, Contexts
 from streams.policy import Policy
 
 NEVER_MS = 2**62
+TRANSACTION = "transaction"  # for whom time was kept back, where it was not the executor
 STALE = ("stale",)  # the reasons of a review that is about a stale decision
 
 
@@ -52,21 +53,25 @@ def judge(
     now_ms: int,
     contexts: Contexts = NO_CONTEXT,
     allowances_ms: Mapping[int, int] | None = None,
+    commit_ms: int = 0,
 ) -> None:
     """Ends, asks again or sends to a person each row that is stale at `now_ms`.
 
     `allowances_ms`, by policy index, is what is kept back for the executor now; without it the policy's first value.
+    `commit_ms`: what the transaction takes, from when on others can see it; the larger of the two is kept back.
     """
     if not rows:
         return
     policy = np.array([row.policy for row in rows])
     ends = np.array([row.ends_ms for row in rows], dtype=np.int64)
-    kept_back = _kept_back(policies, allowances_ms or {})[policy]
+    allowed = _kept_back(policies, allowances_ms or {})[policy]
+    kept_back = np.maximum(allowed, commit_ms)
     late = ends - kept_back <= now_ms
     for index in np.flatnonzero(late).tolist():
         row = rows[index]
         kept_back_ms = int(kept_back[index])
-        _settle(row, policies[row.policy], _why(row, now_ms, kept_back_ms), now_ms + kept_back_ms)
+        whose = "executor" if allowed[index] >= commit_ms else TRANSACTION
+        _settle(row, policies[row.policy], _why(row, now_ms, kept_back_ms, whose), now_ms + kept_back_ms)
     if any(one.freshness.context is not None for one in policies):
         for row in rows:
             if policies[row.policy].freshness.context is not None:
@@ -125,7 +130,7 @@ def _settle(row: Row, policy: Policy, refused: Refused, earliest_ms: int) -> Non
         row.again = refused
 
 
-def _why(row: Row, now_ms: int, kept_back_ms: int) -> Refused:
+def _why(row: Row, now_ms: int, kept_back_ms: int, whose: str) -> Refused:
     decision = row.decision
     assert decision is not None
     if decision.observed_at_ms + row.budget_ms <= now_ms:
@@ -135,7 +140,7 @@ def _why(row: Row, now_ms: int, kept_back_ms: int) -> Refused:
     if row.ends_ms > now_ms:
         return Refused(
             "stale.unactionable",
-            f"{row.ends_ms - now_ms} ms are left, and {kept_back_ms} ms are kept back for the executor",
+            f"{row.ends_ms - now_ms} ms are left, and {kept_back_ms} ms are kept back for the {whose}",
         )
     return Refused(
         "stale.age", f"its final deadline, over all attempts, passed {now_ms - row.final_deadline_ms} ms ago"

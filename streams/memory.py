@@ -31,9 +31,9 @@ class Planned(NamedTuple):
 class Memory:
     """`window`, `latest` and `exposure` go to the changelog; `contexts` and `allowances_ms` are kept up by others.
 
-    `allowances_ms`, by policy index: what is kept back for executors, where it is measured. `admission` chooses what is
-    shed under overload, None: nothing; what it has learnt of the flow is not kept for the next owner, who learns anew.
-    `home`: which keys belong to this partition number.
+    `allowances_ms`, by policy index: what is kept back for executors, where it is measured; `commit_ms`: for the
+    batch's own transaction. `admission` chooses what is shed under overload, None: nothing; what it has learnt of the
+    flow is not kept for the next owner, who learns anew. `home`: which keys belong to this partition number.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Memory:
         self.contexts = contexts
         self.admission = admission
         self.allowances_ms: dict[int, int] = {}
+        self.commit_ms = 0
 
     def plan(self, new: Remembered, now_ms: int) -> Planned:
         """What a batch adds, with the records (slot -> value) for its own transaction; changes nothing."""

@@ -85,7 +85,7 @@ def judged(fetched: Sequence[Fetched], now_ms: int, policies: Snapshot, memory: 
     deadlines(new, policies.by_index)
     remembered = memory.window.recognise(new, now_ms)
     measured = measure(new, now_ms)
-    judge(_open(new), policies.by_index, now_ms, memory.contexts, memory.allowances_ms)
+    judge(_open(new), policies.by_index, now_ms, memory.contexts, memory.allowances_ms, memory.commit_ms)
     if policies.halts:
         stop([row for row in new if not row.settled], policies.halts)
     shadowed = bound([row for row in new if not row.settled], policies.by_index)

@@ -72,6 +72,7 @@ class Planned(NamedTuple):
     dropped: Mapping[bytes, None]  # what has expired or has to go
     passed: int  # of the oldest records, which hold nothing any more
     evicted: int
+    size: int  # how many entries there are afterwards
 
 
 class Ring:
@@ -125,7 +126,8 @@ class Ring:
         sequence, entries = self._sequence + 1, {**carried, **new}
         packed = b"".join([digest + entry for digest, entry in entries.items()])
         change = Change(sequence % self.slots, _HEAD.pack(self._form.number, sequence) + packed)
-        return Planned(change, entries, new, dropped, passed, evicted)
+        size = len(self._entries) + fresh - len(dropped)
+        return Planned(change, entries, new, dropped, passed, evicted, size)
 
     def apply(self, planned: Planned) -> None:
         """Keeps what was planned last; nothing else may have been applied in between."""

@@ -11,8 +11,9 @@ from schemas.common import Source
 from schemas.lease import ExposureSeen
 from streams.backtest import Shape
 from streams.foreign import Reader, Unreadable
+from streams.freshness import TRANSACTION
 
-_KEPT_BACK = re.compile(r"(\d+) ms are kept back")
+_KEPT_BACK = re.compile(rf"(\d+) ms are kept back for the (executor|{TRANSACTION})")
 UNACTIONABLE = "stale.unactionable"
 HALTED = "halted"
 
@@ -75,7 +76,8 @@ class Answer(Struct, gc=False):
     """The disposition of one input. `written`: its offset in the output topic.
 
     `slack_ms`: how long after it was decided it was still fresh, where it went out; `kept_back_ms`: what the gate says
-    it kept back for the executor, where that was too much; `origin`: of one that was halted.
+    it kept back for the executor, where that was too much, and `commit_ms` for the transaction of its batch; `origin`:
+    of one that was halted.
     """
 
     shape: Shape
@@ -91,6 +93,7 @@ class Answer(Struct, gc=False):
     exposure_seen: dict[str, ExposureSeen] | None
     slack_ms: int | None = None
     kept_back_ms: int | None = None
+    commit_ms: int | None = None
     origin: Origin | None = None
 
 
@@ -115,7 +118,10 @@ class Answers:
             if found.fresh_until_ms:
                 answer.slack_ms = found.fresh_until_ms - found.gated_at_ms
         elif found.reason == UNACTIONABLE and (told := _KEPT_BACK.search(found.detail)):
-            answer.kept_back_ms = int(told[1])
+            if told[2] == TRANSACTION:
+                answer.commit_ms = int(told[1])
+            else:
+                answer.kept_back_ms = int(told[1])
         elif found.reason == HALTED:
             origin = _origin(found.decision)
             answer.origin = None if isinstance(origin, Unreadable) else origin

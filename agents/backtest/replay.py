@@ -73,6 +73,8 @@ class Side:
         events = [event for part in batch.parts for event in part.events]
         self.contexts.look(batch.gated_at_ms, events)
         self._exposure.look(events)
+        # of the batch's own transaction: known where it was too much for one of it
+        self._memory.commit_ms = max((one.answer.commit_ms or 0 for one in events), default=0)
         if self._measured:
             self._keep_back(events)
         fetched, going = list[Fetched](), list[int]()

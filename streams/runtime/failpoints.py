@@ -2,6 +2,7 @@
 
     NAME=kill@N       the N-th time the place is reached the process ends as by SIGKILL
     NAME=hold:PATH    the place is not left while the file PATH exists
+    clock=shift:PATH  this process's clock shows so many milliseconds more as the file PATH says, while it exists
 
 Without the variable a place costs a look into an empty dict, once a batch.
 """
@@ -25,9 +26,14 @@ PLACES = (
 )
 
 
+CLOCK, SHIFT = "clock", "shift:"
+
+
 def _parse(text: str) -> dict[str, str]:
     armed = dict(part.partition("=")[::2] for part in text.split(",") if part)
     for place, what in armed.items():
+        if place == CLOCK and what.startswith(SHIFT):
+            continue
         if place not in PLACES or not (what.startswith("hold:") or what.removeprefix("kill@").isdigit()):
             raise ConfigurationError(
                 f"{VARIABLE}: {place}={what} is not one of {', '.join(PLACES)} = kill@N or hold:PATH"
@@ -37,6 +43,16 @@ def _parse(text: str) -> dict[str, str]:
 
 _armed = _parse(os.environ.get(VARIABLE, ""))
 _reached: dict[str, int] = {}
+
+
+def shifted_ms() -> int:
+    """How far a test wants the clock to be off, now."""
+    if (what := _armed.get(CLOCK)) is None:
+        return 0
+    try:
+        return int(Path(what.removeprefix(SHIFT)).read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 async def reach(place: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from streams.runtime.clock import Clock
 from streams.runtime.in_force import InForce
 from streams.runtime.lane import Lane
 from streams.runtime.lanes import Lanes
@@ -32,6 +33,7 @@ class Health:
     in_force: InForce
     meter: Meter
     clock_ms: Callable[[], int]
+    clock: Clock | None = None  # where it is held against the broker's
     _idle: dict[int, tuple[int, int]] = field(default_factory=dict)  # by partition: its progress, seen how often
     _silent_ms: int | None = None  # since when the broker does not answer
     _shown: dict[int, tuple[str, ...]] = field(default_factory=dict)  # partitions with gauges, and their inputs
@@ -46,6 +48,8 @@ class Health:
         lanes = {lane.number: lane for lane in self.lanes}
         waits = self._waits(lanes)
         self._gauges(lanes)
+        if self.clock is not None:
+            self.meter.gauge("clocks_apart", int(self.clock.apart))
         self.meter.board.report({"ready": not waits, "partitions": sorted(lanes), "waits": waits})
 
     def _waits(self, lanes: dict[int, Lane]) -> list[dict[str, Any]]:
@@ -55,6 +59,8 @@ class Health:
             waits.append({"for": f"the broker at {self.lanes.worker.kafka.bootstrap}"})
         elif self.in_force.deaf is not None:
             waits.append({"for": self.in_force.deaf})
+        if self.clock is not None and (doubt := self.clock.trouble()) is not None:
+            waits.append({"for": doubt})
         if not self.lanes.assigned:
             waits.append({"for": f"the group {self.lanes.worker.role.group} to assign partitions"})
         waits += [{"for": f"a policy that can be used: {trouble}"} for trouble in self.in_force.troubles]

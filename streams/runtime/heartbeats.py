@@ -1,7 +1,8 @@
 """Heartbeats on the topic `workers`: that this process lives, and which policies it works under.
 
 They are the acknowledgement of policies and halts: one goes out as soon as a change is in force and what was decided
-before it is committed. Nothing on the path waits for them; a broker that does not take them is tried again.
+before it is committed. Nothing on the path waits for them; a broker that does not take them is tried again. The
+broker's time of each is what this process's clock is held against.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from aiokafka.errors import KafkaError
 
 from schemas.heartbeat import Heartbeat
 from streams.encoding import Unwritable, readable
+from streams.runtime.clock import Clock
 from streams.runtime.in_force import InForce
 from streams.runtime.settings import REQUEST_S, RETRY_S, Kafka
 from streams.runtime.tasks import closed
+from streams.runtime.transactions import LOG_APPEND_TIME
 
 log = structlog.get_logger()
 
 EVERY_MS = 3_000
+COMPARE_MS = 500  # the same while this clock and the broker's are apart: all work waits for them to agree
 LAST_WORD_S = 2.0
 TROUBLES_MAX = 20
 TROUBLE_CHARS_MAX = 300  # of each: where more is to be said, the log has it
@@ -51,10 +55,10 @@ class Heartbeats:
         group: str,
         in_force: InForce,
         settled: Callable[[], Awaitable[None]],
-        clock_ms: Callable[[], int],
+        clock: Clock,
     ) -> None:
         self._kafka, self._role, self._group = kafka, role, group
-        self._in_force, self._clock_ms = in_force, clock_ms
+        self._in_force, self._clock = in_force, clock
         self._settled = settled
         self.worker = f"{role}/{socket.gethostname()[:100]}/{os.getpid()}/{secrets.token_hex(4)}"
         self._producer: AIOKafkaProducer | None = None
@@ -88,7 +92,8 @@ class Heartbeats:
             await self._settled()
             await self._send(offset)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), EVERY_MS / 1000)
+                every_ms = COMPARE_MS if self._clock.apart else EVERY_MS
+                await asyncio.wait_for(changed.wait(), every_ms / 1000)
 
     async def _send(self, offset: int, ended: bool = False) -> None:
         if self._producer is None:
@@ -100,7 +105,7 @@ class Heartbeats:
         beat = Heartbeat(
             worker=self.worker,
             role=self._role,
-            at_ms=self._clock_ms(),
+            at_ms=self._clock.now_ms(),
             every_ms=EVERY_MS,
             policies_offset=offset,
             policies={one.workflow: one.document.version for one in snapshot.by_index},
@@ -109,8 +114,10 @@ class Heartbeats:
             group=self._group,
         )
         topic = self._kafka.topic("workers")
+        sent = self._clock.read()
         sending = self._producer.send_and_wait(topic, beat_bytes(beat), key=self.worker.encode(), partition=0)
-        await asyncio.wait_for(sending, REQUEST_S)
+        written = await asyncio.wait_for(sending, REQUEST_S)
+        self._clock.compare(sent, written.timestamp if written.timestamp_type == LOG_APPEND_TIME else None)
 
     async def _close(self) -> None:
         producer, self._producer = self._producer, None

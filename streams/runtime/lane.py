@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -18,17 +18,17 @@ import structlog
 from aiokafka import TopicPartition
 
 from streams.errors import PromiseBroken
-from streams.runtime.bisect import NO_RECORDS_FAULT, Again, Search, Undecided
+from streams.runtime.bisect import Again, Search, Undecided
 from streams.runtime.delivered import Delivered
 from streams.runtime.hand_over import HandOver, Seeker
 from streams.runtime.lookup import Lookup
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
-from streams.runtime.outgoing import outgoing
 from streams.runtime.pending import Pending
-from streams.runtime.preparing import bounded, prepared
+from streams.runtime.preparing import bounded
 from streams.runtime.reading import Reading
 from streams.runtime.settings import (
+    CLOCK_LOOK_S,
     FAILURES_MAX,
     HAND_OVER_S,
     LOOK_AGAIN_S,
@@ -38,6 +38,7 @@ from streams.runtime.settings import (
 )
 from streams.runtime.stage import Stage
 from streams.runtime.timers import arrives_or_due, is_due
+from streams.runtime.transacting import Transacting
 from streams.runtime.transactions import Denied, Failed, Fenced, Late, Transactions, Unsendable
 from streams.truths import Apart, Identity
 
@@ -58,21 +59,23 @@ class Lane:
         clock_ms: Callable[[], int],
         changed: asyncio.Event,
         meter: Meter | None = None,
+        doubtful: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.number = number
         self.state: State = "hand-over"
         self.waits_for: str | None = None  # a named dependency; None means that progress is due
         self.progress = 0  # goes up whenever something was achieved
-        self.deciding = False  # from a decision until its transaction has ended
         self._reading = Reading(worker, number)
         self.partitions = tuple(self._reading.inputs)
         self._worker = worker
         self._seeker = seeker
         self._clock_ms = clock_ms
+        self._doubtful = doubtful  # what is waited for before the clock can be believed
         self._changed = changed  # tells the fetcher that this lane takes records again
         self._meter = meter or Meter(Board.private())
         self._closed_ms: int | None = clock_ms()  # since when it is not open
         self._taken_ms: int | None = None  # when the oldest record of the open transaction came
+        self._transacting = Transacting(worker, number, self._meter, self._now_ms, clock_ms)
         self._pending = Pending(worker.role.batch_records_max)
         self._arrived = asyncio.Event()
         self._way_in = HandOver(worker, number, self.partitions, lookup, clock_ms, Transactions)
@@ -95,6 +98,11 @@ class Lane:
     def busy(self) -> bool:
         """Whether something should be happening here."""
         return self.state == "hand-over" or bool(self._pending)
+
+    @property
+    def deciding(self) -> bool:
+        """From a decision until its transaction has ended."""
+        return self._transacting.deciding
 
     @property
     def waits_since_ms(self) -> int | None:
@@ -141,6 +149,7 @@ class Lane:
         while not self._finishing:
             transactions = Transactions(kafka.bootstrap, mine, self.number, role.group, compression)
             try:
+                await self._now_ms()
                 stage = await self._bounded_hand_over(transactions)
                 await self._work(transactions, stage)
             except Again:
@@ -235,18 +244,35 @@ class Lane:
                 self._goes_on()
                 self._failures = 0
 
+    async def _now_ms(self) -> int:
+        """The clock, once it can be believed: nothing is decided, or forgotten, on a reading that may be wrong."""
+        now_ms, told = self._clock_ms(), None
+        while (why := self._doubtful()) is not None:
+            if self.waits_for != why and told is None:
+                log.warning("waiting", partition=self.number, waits_for=why)
+            self.waits_for = told = why
+            await asyncio.sleep(CLOCK_LOOK_S)
+            now_ms = self._clock_ms()
+        if told is not None:
+            self.waits_for = None
+        return now_ms
+
     async def _answer(self, transactions: Transactions, stage: Stage) -> None:
         """The next batch; of one that fails a smaller piece next time, until what fails it is set aside."""
         search = self._search
         taken = [] if search.idle_first else self._take()
+        asked = search.taking(taken)
+        self._taken_ms = min((one.came_ms for one in asked), default=self._clock_ms())
         try:
-            await self._transact(transactions, stage, search.taking(taken))
+            self._reading.settled |= await self._transacting.answer(transactions, stage, asked, self._goes_on)
         except (Undecided, Unsendable) as error:
             search.failed(taken, error)
             if isinstance(error, Unsendable) or not stage.intact:
                 raise Again from error
             self._pending.put_back(taken)
             return
+        self._taken_ms = None
+        self._pending.took(sum(len(one.fetched) for one in asked), self._transacting.decide_s)
         if (poison := search.committed(taken)) is not None:
             self._meter.poison(*poison)
         search.ends(self._worker.role.batch_records_max)
@@ -257,39 +283,3 @@ class Lane:
         if was_full and not self._pending.full:
             self._changed.set()
         return taken
-
-    async def _transact(self, transactions: Transactions, stage: Stage, taken: Sequence[Delivered]) -> None:
-        for one in taken:
-            one.must_follow()
-        self._taken_ms = min((one.came_ms for one in taken), default=self._clock_ms())
-        fetched = [delivered.fetched for delivered in taken]
-        try:
-            await prepared(stage, fetched, self._goes_on)
-            started_s = time.perf_counter()
-            self.deciding = True
-            batch = stage.decide(fetched, self._clock_ms())
-        except NO_RECORDS_FAULT:
-            raise
-        except Exception as error:
-            self.deciding = False
-            raise Undecided from error
-        decided_s = time.perf_counter()
-        self._pending.took(sum(map(len, fetched)), decided_s - started_s)
-        offsets = {TopicPartition(one.fetched.topic, one.fetched.partition): one.next for one in taken}
-        records = outgoing(self._worker, self.number, batch, {one.fetched.input: one.next for one in taken})
-        deadline_ms = batch.earliest_deadline_ms
-        try:
-            if records:
-                await transactions.commit(
-                    records, offsets, lambda: deadline_ms is not None and self._clock_ms() >= deadline_ms
-                )
-        except (Late, Fenced, Failed, Denied, Unsendable) as error:
-            self._meter.ended("failed" if isinstance(error, Unsendable) else type(error).__name__.lower())
-            raise
-        finally:
-            self.deciding = False
-        spent_s = (decided_s - started_s, time.perf_counter() - decided_s)
-        if records:
-            self._reading.settled |= offsets
-            self._meter.committed(fetched, batch, *spent_s, now_s=self._clock_ms() / 1000, number=self.number)
-        self._taken_ms = None

@@ -34,13 +34,14 @@ class Lanes:
         clock_ms: Callable[[], int],
         die: Callable[[BaseException], None],
         meter: Meter | None = None,
+        doubtful: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.worker = worker
         self.changed = asyncio.Event()  # a lane began to take records
         self.assigned = False  # whether the group has answered; also with nothing
         self._began = False  # whether it ever has
         self._lookup = lookup
-        self._clock_ms = clock_ms
+        self._clock_ms, self._doubtful = clock_ms, doubtful
         self._die = die
         self._meter = meter
         self._lanes: dict[int, Lane] = {}
@@ -68,7 +69,9 @@ class Lanes:
                 )
                 return
         for number in sorted(numbers):
-            lane = Lane(number, self.worker, self._lookup, seeker, self._clock_ms, self.changed, self._meter)
+            lane = Lane(
+                number, self.worker, self._lookup, seeker, self._clock_ms, self.changed, self._meter, self._doubtful
+            )
             task = asyncio.create_task(lane.run(), name=f"lane-{number}")
             task.add_done_callback(self._ended)
             self._lanes[number], self._tasks[number] = lane, task

@@ -12,15 +12,15 @@ from aiokafka.errors import KafkaError
 
 from schemas.heartbeat import Heartbeat
 from streams.foreign import Reader, Unreadable
-from streams.runtime.clock import clock_ms
 from streams.runtime.lookup import reader
 from streams.runtime.settings import REQUEST_S, Kafka
 from streams.runtime.tasks import closed
 from streams.runtime.transactions import Failed
 
+NEWEST_RECORDS = 200  # among which there is one that is no mark of a transaction
 LOOK_BACK_MS = 60_000  # further back nobody lives who beats every few seconds
 SILENT_TIMES = 3  # so many beats missed, and it does not live any more
-SKEW_MS = 2_000  # of our clock against the broker's
+SKEW_MS = 2_000  # a beat may be so late
 READ_MS = 100
 ERRORS = (KafkaError, OSError, TimeoutError, AssertionError)
 _beat = Reader(Heartbeat)
@@ -67,6 +67,7 @@ class Listening:
         self.partition = TopicPartition(kafka.topic("workers"), 0)
         self._consumer: AIOKafkaConsumer = reader(kafka, "earliest", "read_uncommitted")
         self.workers = Workers()
+        self._newest_ms, self._heard_s = 0, 0.0
 
     async def start(self) -> None:
         """Returns when what was there has been read. Raises one of ERRORS."""
@@ -74,16 +75,34 @@ class Listening:
         await consumer.start()
         await consumer._client._wait_on_metadata(self.partition.topic)
         consumer.assign([self.partition])
-        since = (await consumer.offsets_for_times({self.partition: clock_ms() - LOOK_BACK_MS}))[self.partition]
+        begins = (await consumer.beginning_offsets([self.partition]))[self.partition]
         end = (await consumer.end_offsets([self.partition]))[self.partition]
-        consumer.seek(self.partition, end if since is None else since.offset)
-        while await consumer.position(self.partition) < end:
+        # how long ago that is says the broker alone: by the newest of its own times
+        await self._read_from(last := max(begins, end - NEWEST_RECORDS), end)
+        if self._newest_ms:
+            found = await consumer.offsets_for_times({self.partition: max(0, self._newest_ms - LOOK_BACK_MS)})
+            if (since := found[self.partition]) is not None and since.offset < last:
+                await self._read_from(since.offset, end)
+
+    async def _read_from(self, offset: int, end: int) -> None:
+        self._consumer.seek(self.partition, offset)
+        while await self._consumer.position(self.partition) < end:
             await self.read(READ_MS)
 
     async def read(self, timeout_ms: int) -> None:
         """Takes what comes within the time."""
         for record in (await self._consumer.getmany(self.partition, timeout_ms=timeout_ms)).get(self.partition, []):
             self.workers.take(record.value, record.timestamp)
+            self.hears(record.timestamp)
+
+    def hears(self, broker_ms: int) -> None:
+        """It was this late, by the broker's time of something it has just written."""
+        if broker_ms > self.now_ms():
+            self._newest_ms, self._heard_s = broker_ms, time.monotonic()
+
+    def now_ms(self) -> int:
+        """The broker's time, as far as it was heard: what this machine's clock says does not matter."""
+        return self._newest_ms + int((time.monotonic() - self._heard_s) * 1000) if self._newest_ms else 0
 
     async def stop(self) -> None:
         await closed(self._consumer.stop(), 2.0)

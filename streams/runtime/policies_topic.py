@@ -24,6 +24,7 @@ from streams.runtime.clock import clock_ms
 from streams.runtime.lookup import reader
 from streams.runtime.settings import Kafka
 from streams.runtime.tasks import closed
+from streams.runtime.transactions import LOG_APPEND_TIME
 
 CONNECT_S = 8.0
 READ_S = 20.0  # for all of it: some thousand records at most
@@ -32,10 +33,14 @@ _ERRORS = (KafkaError, OSError, TimeoutError, AssertionError)  # the last is aio
 
 
 class Written(NamedTuple):
-    """What was written, and the offset behind it: whoever has read up to there has it in force."""
+    """What was written, and the offset behind it: whoever has read up to there has it in force.
+
+    `at_ms`: the broker's time of it, None where nothing was written or the topic has no times of the broker.
+    """
 
     writes: Sequence[Write]
     behind: int
+    at_ms: int | None
 
 
 async def read_edition(kafka: Kafka) -> Edition:
@@ -113,7 +118,7 @@ async def _change(kafka: Kafka, make: Callable[[Edition], Sequence[Write]]) -> t
         edition = await read_edition(kafka)
         writes = make(edition)
         if not writes:
-            return edition, Written(writes, edition.next_offset)
+            return edition, Written(writes, edition.next_offset, None)
         async with asyncio.timeout(CONNECT_S), producer.transaction():
             sent = [
                 await producer.send(
@@ -122,7 +127,9 @@ async def _change(kafka: Kafka, make: Callable[[Edition], Sequence[Write]]) -> t
                 for one in writes
             ]
             acknowledged = [await one for one in sent]
-        return edition, Written(writes, acknowledged[-1].offset + 1)
+        last = acknowledged[-1]
+        at_ms = last.timestamp if last.timestamp_type == LOG_APPEND_TIME else None
+        return edition, Written(writes, last.offset + 1, at_ms)
     except (ProducerFenced, InvalidProducerEpoch):
         raise
     except _ERRORS as error:

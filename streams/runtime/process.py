@@ -19,7 +19,7 @@ import structlog
 from streams.errors import SluicegateError
 from streams.runtime import logs
 from streams.runtime.app import make_app, wire
-from streams.runtime.clock import clock_ms
+from streams.runtime.clock import CLOCK
 from streams.runtime.health import Health
 from streams.runtime.heartbeats import Heartbeats
 from streams.runtime.in_force import InForce
@@ -59,17 +59,17 @@ async def work(
         loop.add_signal_handler(name, stop.set)
     watch_loop(loop, die)
     lookup, watching = Lookup(worker.kafka), Lookup(worker.kafka)
-    lanes = Lanes(worker, lookup, clock_ms, die, meter)
+    lanes = Lanes(worker, lookup, CLOCK.now_ms, die, meter, CLOCK.trouble)
     watchdog = Watchdog(lanes, watching)
     app = make_app(worker, lanes)
     wire(app, worker, lanes)
     role = worker.role
-    heartbeats = Heartbeats(worker.kafka, role.name, role.group, in_force, lanes.settled, clock_ms)
+    heartbeats = Heartbeats(worker.kafka, role.name, role.group, in_force, lanes.settled, CLOCK)
     tasks = [
         asyncio.create_task(_serve(app)),
         asyncio.create_task(in_force.run()),
         asyncio.create_task(watchdog.run()),
-        asyncio.create_task(Health(lanes, watchdog, in_force, meter, clock_ms).run()),
+        asyncio.create_task(Health(lanes, watchdog, in_force, meter, CLOCK.now_ms, CLOCK).run()),
         *(asyncio.ensure_future(one()) for one in beside),
         asyncio.create_task(heartbeats.run()),
     ]

@@ -31,6 +31,7 @@ FAILURES_MAX = 5  # transactions that failed in a row while the broker answers: 
 STUCK_S = 30  # no progress for so long, and no named dependency to wait for: the process ends
 JOIN_S = 90  # the same for getting partitions at all
 
+CLOCK_LOOK_S = 0.1  # between two looks whether the clock can be believed again
 LOOK_S = 0.25  # between two looks whether something is due that no record asks for
 BATCH_RECORDS_MAX = 2_000  # of one transaction; more costs latency and gains nothing
 DECIDE_S = 0.5  # of a batch, while nothing else runs, heartbeats included: beyond it the next one is smaller

@@ -57,5 +57,14 @@ class Stage(Protocol):
         Asked every `LOOK_S` where it is not None. A call must move it.
         """
 
-    def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
-        """Decides a batch. If the batch is then not committed, this stage is thrown away and another one restored."""
+    def decide(self, fetched: Sequence[Fetched], now_ms: int, commit_ms: int = 0) -> Batch:
+        """Decides a batch. `commit_ms`: what its transaction will take, kept back of what is left to each decision.
+
+        Then either `committed` is called, or `undone`, or this stage is thrown away and another one restored.
+        """
+
+    def committed(self) -> None:
+        """The batch that was decided last is committed: what it changed is so from now on."""
+
+    def undone(self) -> bool:
+        """The batch that was decided last was not committed, and will be decided again. False: it cannot be undone."""

@@ -63,7 +63,7 @@ class Failed(Exception):
 
 
 class Late(Exception):
-    """Raised when a deadline in the batch passed before the commit: nothing was committed, decide again."""
+    """Raised when a deadline in the batch passed before the commit: nothing was committed; it may be decided again."""
 
 
 class Unsendable(Exception):
@@ -83,6 +83,7 @@ class InvalidRecordError(BrokerResponseError):  # type: ignore[misc]  # aiokafka
 
 kafka_errors.setdefault(InvalidRecordError.errno, InvalidRecordError)
 _UNSENDABLE = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError)
+LOG_APPEND_TIME = 1  # Kafka's timestamp type
 _DENIED = (TopicAuthorizationFailedError, TransactionalIdAuthorizationFailed, IncompatibleBrokerVersion)
 
 
@@ -133,11 +134,12 @@ class Transactions:
             raise _named(error) from error
 
     async def commit(
-        self, records: Iterable[Outgoing], offsets: Mapping[TopicPartition, int], is_late: Callable[[], bool]
+        self, records: Iterable[Outgoing], offsets: Mapping[TopicPartition, int], is_late: Callable[[int], bool]
     ) -> None:
         """Commits the records and the offsets (of the next records to read) in one transaction.
 
-        Raises Late, Fenced, Failed, Unsendable or Denied; after each of them this object is of no more use.
+        `is_late` is asked at the end, with the broker's latest time of the records; 0 where it is not told. Raises
+        Late, after which all is as it was; Fenced, Failed, Unsendable or Denied, after which this is of no more use.
         """
         try:
             await asyncio.wait_for(self._commit(records, offsets, is_late), COMMIT_S)
@@ -145,7 +147,7 @@ class Transactions:
             raise _named(error) from error
 
     async def _commit(
-        self, records: Iterable[Outgoing], offsets: Mapping[TopicPartition, int], is_late: Callable[[], bool]
+        self, records: Iterable[Outgoing], offsets: Mapping[TopicPartition, int], is_late: Callable[[int], bool]
     ) -> None:
         producer = self._producer
         await reach("before_transaction")
@@ -153,10 +155,13 @@ class Transactions:
         acknowledged = await self._send(records)
         if offsets:  # a timer read nothing
             await producer.send_offsets_to_transaction(dict(offsets), self._group)
+        appended_ms = 0  # the broker's time of what it has, where it is the broker's
         for answer in await asyncio.gather(*acknowledged, return_exceptions=True):
             if isinstance(answer, BaseException):
                 raise answer
-        if is_late():
+            if answer.timestamp_type == LOG_APPEND_TIME:
+                appended_ms = max(appended_ms, answer.timestamp)
+        if is_late(appended_ms):
             await producer.abort_transaction()
             raise Late
         await reach("before_commit")

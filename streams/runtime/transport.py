@@ -15,7 +15,6 @@ replaced, and why (FAUST.md has the facts):
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -29,6 +28,7 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from streams.batch import Fetched, Input, Unread
+from streams.runtime.clock import CLOCK, clock_ms
 from streams.runtime.delivered import Delivered, passed, removed
 from streams.runtime.lanes import Lanes
 from streams.runtime.records import Unreadable, telling
@@ -182,7 +182,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def fetch(self, partitions: Iterable[TopicPartition], wait_s: float) -> list[Delivered]:
         """What has come for these partitions, waiting up to `wait_s` for the first of it."""
         found: Mapping[Any, Any] = await self.getmany({TP(*partition) for partition in partitions}, wait_s)
-        read_ms = time.time_ns() // 1_000_000
+        read_ms = clock_ms()
         delivered = [self._delivered(TopicPartition(*at), one, read_ms) for at, one in found.items()]
         return [one for one in delivered if one is not None]
 
@@ -266,6 +266,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             headers=headers if any(headers) else None,
             unread=unread or None,
         )
+        if fetched.broker_time:
+            CLOCK.saw(times_ms[-1])
         size_bytes = sum(map(len, filter(None, keys))) + sum(map(len, filter(None, values)))
         if fetched.headers is not None:
             size_bytes += sum(len(name) + len(value or b"") for found in headers for name, value in found)

@@ -134,8 +134,7 @@ class World:
         known = self._known.get(number)
         if known is None:
             known = self._known[number] = _Known(self._needs, self._entities_max)
-        known.rejections.extendleft(reversed(known.taken))
-        known.taken.clear()
+        self.give_back(number)
         context, receipts = TopicPartition(self._context, number), TopicPartition(self._receipts, number)
         if self._needs.fields is not None:
             self._tail.add(context)
@@ -195,6 +194,12 @@ class World:
             return []
         known.taken = [known.rejections.popleft() for _ in range(min(len(known.rejections), REJECTIONS_TAKEN_MAX))]
         return list(known.taken)
+
+    def give_back(self, number: int) -> None:
+        """What was taken last was not sent: it is taken again with the next transaction."""
+        if (known := self._known.get(number)) is not None:
+            known.rejections.extendleft(reversed(known.taken))
+            known.taken.clear()
 
     def succeed(self, other: World) -> None:
         """Takes over what the other one, whose place this one takes, had still to tell."""

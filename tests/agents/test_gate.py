@@ -55,6 +55,7 @@ def test_a_batch_is_one_record_each_one_change_and_the_earliest_deadline(stage: 
 
 def test_the_next_owner_knows_the_ids_that_were_committed(stage: GateStage, tmp_path: Path) -> None:
     changelog = dict(stage.decide([fetched("a")], NOW_MS).changelog)
+    stage.committed()
     changelog |= stage.decide([fetched("b", offset=1)], NOW_MS).changelog
     heir = staged(tmp_path)
     kept = {slot: value for slot, value in changelog.items() if value is not None}
@@ -73,6 +74,7 @@ def test_a_stage_that_was_given_nothing_knows_nothing(tmp_path: Path, stage: Gat
 
 def test_a_batch_without_new_ids_changes_nothing(stage: GateStage) -> None:
     stage.decide([fetched("a")], NOW_MS)
+    stage.committed()
     again = stage.decide([fetched("a", offset=1)], NOW_MS)
     assert again.changelog == {}
     assert again.earliest_deadline_ms is None
@@ -81,7 +83,7 @@ def test_a_batch_without_new_ids_changes_nothing(stage: GateStage) -> None:
 def test_a_batch_that_cannot_be_decided_leaves_the_stage_as_it_was(
     stage: GateStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So a lane may decide smaller pieces at once; where the memory was touched, it must be read back first."""
+    """So a lane may decide smaller pieces at once."""
     assert stage.decide([], NOW_MS).records == []
     with monkeypatch.context() as broken:
         broken.setattr("streams.path.publish", lambda *row: 1 / 0)
@@ -90,10 +92,26 @@ def test_a_batch_that_cannot_be_decided_leaves_the_stage_as_it_was(
     assert stage.intact
     assert [record.output for record in stage.decide([fetched("a")], NOW_MS).records] == ["commands"]
     with monkeypatch.context() as broken:
-        broken.setattr("streams.memory.Memory.commit", lambda *new: 1 / 0)
+        broken.setattr("streams.memory.Memory.plan", lambda *new: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             stage.decide([fetched("b")], NOW_MS)
-    assert not stage.intact
+    assert stage.intact
+    assert [record.output for record in stage.decide([fetched("a")], NOW_MS).records] == ["commands"]
+
+
+def test_a_batch_that_was_undone_is_decided_as_if_for_the_first_time(stage: GateStage) -> None:
+    """Late by the end of its transaction: what is left in time goes out, nothing is a repeat of itself."""
+    both = [fetched("a", "b", expires_at_ms=NOW_MS + 100), fetched("c", offset=2)]
+    first = stage.decide(both, NOW_MS, commit_ms=50)
+    assert [record.output for record in first.records] == ["commands"] * 3
+    assert stage.undone()
+    again = stage.decide(both, NOW_MS + 60, commit_ms=50)
+    assert [orjson.loads(record.value)["reason"] for record in again.records] == [
+        *["stale.unactionable"] * 2,
+        "within_bounds",
+    ]
+    stage.committed()
+    assert [record.output for record in stage.decide(both, NOW_MS).records] == ["commands", "commands", "exceptions"]
 
 
 def test_the_role_reads_both_inputs_and_a_partition_number_has_its_own_memory(tmp_path: Path) -> None:
@@ -125,6 +143,7 @@ async def test_a_set_capacity_is_kept_by_waiting_before_the_next_batch(
     await stage.prepare([fetched("a")])
     assert slept_s == []
     stage.decide([fetched(*map(str, range(30)))], NOW_MS)
+    stage.committed()
     await stage.prepare([fetched("d", offset=30)])
     assert slept_s == [pytest.approx((300 - SAVED_MS - 5) / 1000)]
     assert gate.batch_records_max == 100

@@ -24,13 +24,21 @@ WORLD = World({"decisions": TOPIC["decisions"], "successors": TOPIC["successors"
 HALTED = Halts({Scope(segment="bad"): Halt(True, "why", "ana", 0)})
 
 
-def recorded(bodies: list[dict[str, Any]], one: Policy, halts: Halts = NO_HALTS, name: Input = "decisions") -> Recorded:
+def recorded(
+    bodies: list[dict[str, Any]],
+    one: Policy,
+    halts: Halts = NO_HALTS,
+    name: Input = "decisions",
+    commit_ms: int = 0,
+) -> Recorded:
     """A batch and its answers, as a gate would have left them."""
     values = [orjson.dumps(body) for body in bodies]
     keys: list[bytes | None] = [body["entity"].encode() for body in bodies]
     places, times_ms = list(range(len(bodies))), [NOW_MS] * len(bodies)
     fetched = Fetched(TOPIC[name], name, 0, places, times_ms, keys, [*values], True, NOW_MS)
-    decided = decide([fetched], NOW_MS, Snapshot([one]).under(halts), Memory())
+    memory = Memory()
+    memory.commit_ms = commit_ms
+    decided = decide([fetched], NOW_MS, Snapshot([one]).under(halts), memory)
     events, reader = list[Event](), Answers()
     for at, sent in enumerate(decided.records):
         answer = reader.read(sent.output, sent.value, at)
@@ -85,6 +93,17 @@ def test_an_attempt_is_there_only_where_what_it_follows_came_out_as_it_did() -> 
     second = recorded([successor("d-1")], asking, name="successors")
     assert cells(compared(asking, first, second)) == {("command", "command"): 1, ("reevaluation", "reevaluation"): 1}
     assert cells(compared(patient, first, second)) == {("command", ABSENT): 1, ("reevaluation", "command"): 1}
+
+
+def test_what_a_transaction_kept_back_is_kept_back_again() -> None:
+    """Of the batch that says so, and of no other."""
+    one = policy([ALL])
+    bodies = [decision(1, expires_at_ms=NOW_MS + 40), decision(2)]
+    busy = recorded(bodies, one, commit_ms=60)
+    quick = recorded([{**body, "id": f"{body['id']}-quick"} for body in bodies], one)
+    found = compared(one, busy, quick)
+    assert found.changed == 0
+    assert cells(found) == {("stale", "stale"): 1, ("command", "command"): 3}
 
 
 def test_values_are_summed_as_magnitudes_by_currency() -> None:

@@ -48,7 +48,13 @@ class EchoStage:
     def due_ms(self) -> int | None:
         return self._world.due_ms
 
-    def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
+    def committed(self) -> None:
+        self._world.kept += 1
+
+    def undone(self) -> bool:
+        return self._world.forgets
+
+    def decide(self, fetched: Sequence[Fetched], now_ms: int, commit_ms: int = 0) -> Batch:
         self._world.unread += [one for batch in fetched for one in (batch.unread or {}).items()]
         values = [
             (value or b"") if (unread := batch.why_unread(index)) is None else unread.reason.encode()
@@ -68,6 +74,9 @@ class World:
         self.done: list[tuple[Any, ...]] = []
         self.now_ms = 1_000
         self.deadline_ms: int | None = None
+        self.appended_ms = self.kept = 0
+        self.doubts: str | None = None  # of the clock
+        self.forgets = True  # whether a stage can take back what it has decided
         self.intact = True  # whether a stage that raised may decide again
         self.due_ms: int | None = None
         self.committed = {DECISIONS: 5, SUCCESSORS: 2}
@@ -96,7 +105,7 @@ class World:
 
     def lane(self, number: int = 0) -> Lane:
         lookup = cast(Lookup, FakeLookup(self))
-        return Lane(number, self.worker, lookup, self, lambda: self.now_ms, self.changed)
+        return Lane(number, self.worker, lookup, self, lambda: self.now_ms, self.changed, doubtful=lambda: self.doubts)
 
     async def seek_to(self, partition: TopicPartition, offset: int) -> None:
         self.did("seek", partition, offset)
@@ -140,14 +149,14 @@ class FakeTransactions:
         self._world.did("start")
 
     async def commit(
-        self, records: Iterable[Outgoing], offsets: Mapping[TopicPartition, int], is_late: Callable[[], bool]
+        self, records: Iterable[Outgoing], offsets: Mapping[TopicPartition, int], is_late: Callable[[int], bool]
     ) -> None:
         if self._world.hold is not None:
             await self._world.hold.wait()
         made = list(records)
         if any(one.value == b"large" for one in made):
             raise Unsendable("MessageSizeTooLargeError")
-        self._world.did("commit", made, dict(offsets), is_late())
+        self._world.did("commit", made, dict(offsets), is_late(self._world.appended_ms))
         self._committed(made, offsets)
 
     def _committed(self, records: list[Outgoing], offsets: Mapping[TopicPartition, int]) -> None:

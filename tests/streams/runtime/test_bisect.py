@@ -102,7 +102,7 @@ async def test_a_mistake_that_fails_everything_ends_the_lane(world: World) -> No
 class Sick(EchoStage):
     """Fails whatever it is given, and where nothing is."""
 
-    def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
+    def decide(self, fetched: Sequence[Fetched], now_ms: int, commit_ms: int = 0) -> Batch:
         raise ZeroDivisionError
 
 
@@ -118,10 +118,10 @@ async def test_what_fails_without_any_record_is_no_records_fault(world: World) -
 class Stubborn(EchoStage):
     """Fails on a record, and on its refusal too."""
 
-    def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
+    def decide(self, fetched: Sequence[Fetched], now_ms: int, commit_ms: int = 0) -> Batch:
         if any(len(one) for one in fetched):
             raise ZeroDivisionError
-        return super().decide(fetched, now_ms)
+        return super().decide(fetched, now_ms, commit_ms)
 
 
 async def test_a_record_that_cannot_even_be_refused_ends_the_lane(world: World) -> None:

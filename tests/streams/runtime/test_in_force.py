@@ -19,6 +19,7 @@ from streams.errors import ConfigurationError
 from streams.governing import Signed, applied, halted
 from streams.runtime import heartbeats as heartbeats_module
 from streams.runtime.broker import Broker
+from streams.runtime.clock import Clock
 from streams.runtime.heartbeats import Heartbeats
 from streams.runtime.in_force import InForce
 from streams.runtime.living import Workers
@@ -144,7 +145,7 @@ async def test_heartbeats_acknowledge_what_is_in_force_once_it_has_settled(
         await settled.wait()
 
     async with running(topics) as in_force, Waiting(topics) as waiting:
-        beats = Heartbeats(topics, "gate", "g", in_force, settle, now_ms)
+        beats = Heartbeats(topics, "gate", "g", in_force, settle, Clock())
         task = asyncio.create_task(beats.run())
         await comes_true(lambda: in_force.offset > 0)
         while not waiting.workers.beats:

@@ -24,6 +24,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
     monkeypatch.setattr(module, "Transactions", made.transactions)
     monkeypatch.setattr(module, "RETRY_S", 0.0)
+    monkeypatch.setattr(module, "CLOCK_LOOK_S", 0.0)
     return made
 
 
@@ -117,9 +118,33 @@ async def test_a_stale_batch_is_refused_and_the_lane_seeks_back(world: World) ->
     assert [what[1] for what in world.done if what[0] == "decide"] == [[b"a"]]
 
 
-async def test_a_late_batch_is_handed_over_and_decided_again(world: World) -> None:
-    world.raising["commit"] = [Late()]
+async def test_a_late_batch_is_decided_again_and_nothing_is_thrown_away(world: World) -> None:
+    """A deadline passed before the commit: the same stage, the same producer, a new time."""
+    world.raising["commit"] = [Late(), Late()]
     world.deadline_ms = 1_000
+    lane = world.lane()
+    async with running(lane):
+        await until(lambda: lane.state == "open")
+        lane.offer(delivered(5, b"a"))
+        await until(lambda: world.kept == 1)
+    assert [what[1:] for what in world.done if what[0] == "decide"] == [([b"a"], 1_000)] * 3
+    assert [what[3] for what in world.done if what[0] == "commit"] == [True] * 3, "the clock is asked at the end"
+    assert (world.names().count("start"), world.names().count("restore")) == (1, 1)
+
+
+async def test_the_brokers_time_of_the_records_is_late_too(world: World) -> None:
+    world.deadline_ms, world.appended_ms = 5_000, 5_000
+    lane = world.lane()
+    async with running(lane):
+        await until(lambda: lane.state == "open")
+        lane.offer(delivered(5, b"a"))
+        await until(lambda: "commit" in world.names())
+    assert [what[3] for what in world.done if what[0] == "commit"] == [True]
+
+
+async def test_a_stage_that_cannot_forget_is_handed_over_when_it_is_late(world: World) -> None:
+    world.raising["commit"] = [Late()]
+    world.deadline_ms, world.forgets = 1_000, False
     lane = world.lane()
     async with running(lane):
         await until(lambda: lane.state == "open")
@@ -129,7 +154,25 @@ async def test_a_late_batch_is_handed_over_and_decided_again(world: World) -> No
         lane.offer(delivered(5, b"a"))
         await until(lambda: world.names().count("commit") == 2)
     assert [what[1:] for what in world.done if what[0] == "decide"] == [([b"a"], 1_000), ([b"a"], 2_000)]
-    assert [what[3] for what in world.done if what[0] == "commit"] == [True, True], "the clock is asked at the end"
+
+
+async def test_nothing_is_decided_while_the_clock_cannot_be_believed(world: World) -> None:
+    """Neither taken over: what is read back is held against the time."""
+    world.doubts = "the clocks to agree"
+    lane = world.lane()
+    async with running(lane):
+        await until(lambda: lane.waits_for == "the clocks to agree")
+        assert world.names() == []
+        world.doubts = None
+        await until(lambda: lane.state == "open")
+        world.doubts = "the clocks to agree"
+        lane.offer(delivered(5, b"a"))
+        await until(lambda: lane.waits_for == "the clocks to agree")
+        assert "decide" not in world.names()
+        world.now_ms, world.doubts = 7_000, None
+        await until(lambda: world.kept == 1)
+        assert lane.waits_for is None
+    assert [what[1:] for what in world.done if what[0] == "decide"] == [([b"a"], 7_000)]
 
 
 @pytest.mark.parametrize("error", [Fenced("by another"), Failed("a timeout")])

@@ -81,7 +81,7 @@ async def test_what_is_committed_is_counted_once(world: World) -> None:
 @pytest.mark.parametrize("error", [Late(), Fenced("x"), Failed("x")], ids=["late", "fenced", "failed"])
 async def test_what_is_not_committed_is_counted_by_how_it_ended_alone(world: World, error: Exception) -> None:
     lane = world.lane()
-    world.raising["commit"] = [error]
+    world.raising["commit"], world.forgets = [error], False
     async with running(lane):
         await until(lambda: lane.state == "open")
         lane.offer(delivered(5, b"a"))

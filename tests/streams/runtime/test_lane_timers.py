@@ -26,9 +26,9 @@ class TimedStage(EchoStage):
         self.world = world
         self.says_something = True
 
-    def decide(self, fetched: Sequence[Fetched], now_ms: int) -> Batch:
+    def decide(self, fetched: Sequence[Fetched], now_ms: int, commit_ms: int = 0) -> Batch:
         if self.world.due_ms is None or now_ms < self.world.due_ms:
-            return super().decide(fetched, now_ms)
+            return super().decide(fetched, now_ms, commit_ms)
         self.world.did("timer", [value for batch in fetched for value in batch.values])
         self.world.due_ms = None
         if not self.says_something:

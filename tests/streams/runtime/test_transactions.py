@@ -54,7 +54,7 @@ async def place(kafka: Broker, prefix: str) -> Place:
     return Place(kafka.bootstrap, prefix)
 
 
-def in_time() -> bool:
+def in_time(appended_ms: int) -> bool:
     return False
 
 
@@ -71,7 +71,7 @@ async def test_outputs_and_offset_are_one_commit(place: Place) -> None:
 async def test_a_late_batch_leaves_neither(place: Place) -> None:
     async with place.owner() as owner:
         with pytest.raises(Late):
-            await owner.commit(place.out(b"late"), {place.input: 5}, lambda: True)
+            await owner.commit(place.out(b"late"), {place.input: 5}, lambda appended_ms: True)
         assert await place.offset() is None
     async with place.owner() as owner:
         await owner.commit(place.out(b"again"), {place.input: 5}, in_time)
@@ -110,7 +110,7 @@ async def test_the_next_owner_ends_what_the_last_one_left_open(place: Place) -> 
     """An owner that dies between its sends and its commit: nothing of it is seen, and nobody waits for it."""
     sent = asyncio.Event()
 
-    def held() -> bool:
+    def held(appended_ms: int) -> bool:
         sent.set()
         raise KeyError("it dies here")
 
