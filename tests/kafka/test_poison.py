@@ -29,11 +29,14 @@ boundary:
 """
 
 
+ENTITIES = [f"acct-{number}" for number in (0, 1, 4, 5, 7, 9, 10)]  # of two partitions the first is theirs
+
+
 def decisions(topic: str) -> list[Record]:
     made = []
     for number in range(COUNT):
         about = BAD.get(number, b"").decode()
-        made.append(record(topic, decision(f"d-{number}", f"acct-{number % 7}", model=about), partition=0))
+        made.append(record(topic, decision(f"d-{number}", ENTITIES[number % 7], model=about)))
     return made
 
 
