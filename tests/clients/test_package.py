@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hatchling.build import build_wheel
+from sluicegate_kit import reading
 
 KIT = Path(__file__).parents[2] / "deploy/clients/python"
 PROGRAM = """
@@ -72,3 +73,10 @@ def test_the_readme_shows_the_examples_as_they_are_and_they_are_short() -> None:
     shown = re.findall(r"^```python\n(.*?)^```", (KIT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert shown == [(KIT / "examples" / f"{name}.py").read_text() for name in ("producer", "executor")]
     assert all(len(program.splitlines()) < 15 for program in shown)
+
+
+def test_its_reader_stands_on_aiokafkas_own_whatever_else_reads_in_the_process() -> None:
+    import streams.runtime.records  # noqa: F401  # which stands in for it
+
+    assert reading.Lenient.__base__ is not None
+    assert reading.Lenient.__base__.__module__ == "aiokafka.consumer.fetcher"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import OutOfOrderSequenceNumber, ProducerFenced
 from sluicegate_kit import KitError, Producer
 from sluicegate_kit.sending import Sending
@@ -20,12 +19,12 @@ def first_seen(ids: list[str]) -> list[str]:
 
 async def test_one_that_the_broker_refuses_takes_no_other_with_it(kafka: Broker, prefix: str) -> None:
     """Its number is used up: whatever the same client sends to that partition afterwards is out of order."""
-    await topics.apply(kafka.bootstrap, prefix, 1)
+    small = NewTopic(prefix + "decisions", 1, 1, topic_configs={"max.message.bytes": "20000"})
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
-    small = ConfigResource(ConfigResourceType.TOPIC, prefix + "decisions", configs={"max.message.bytes": "20000"})
-    await admin.alter_configs([small])
+    await admin.create_topics([small])
     await admin.close()
+    await topics.apply(kafka.bootstrap, prefix, 1)
     async with Producer(kafka.bootstrap, prefix=prefix) as producer:
         await producer.send(**decision("d-1"))
         with pytest.raises(

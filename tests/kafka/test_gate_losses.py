@@ -34,7 +34,7 @@ BROKEN_STAGE = """
 import sys
 from agents import gate, worker
 
-def broken(self, fetched, now_ms):
+def broken(self, *given, **more):
     raise KeyError("a mistake of ours")
 
 gate.GateStage.decide = broken

@@ -32,4 +32,5 @@ def _stand_in() -> None:
         return records(tp, memory(kept.data), aborted, offset, key, *rest)
 
     chosen.of_the_kit = True  # type: ignore[attr-defined]  # looked for above
+    chosen.stands_for = records  # type: ignore[attr-defined]  # for whoever makes a reader of his own after this
     fetcher.MemoryRecords, fetcher.PartitionRecords = Kept, chosen
