@@ -36,7 +36,7 @@ demo: $(VENV)/.runtime ## real billing decisions through the gate on a real Kafk
 	@$(BIN)/sluicegate demo
 
 test: $(VENV)/.dev ## the default test suite, on a real Kafka
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 4 --dist loadfile
 
 test-faults: $(VENV)/.dev ## kills, freezes, rebalances, broker restarts, judged by `sluicegate audit`
 	@$(BIN)/python -m pytest -q -m faults --timeout 1500 tests/faults
