@@ -49,6 +49,7 @@ class Fetched:
     read_ms: int
     headers: list[Sequence[tuple[str, bytes | None]]] | None = None  # None where no record of them has any
     unread: Mapping[int, Unread] | None = None  # by offset: rows that hold no record, and poison
+    shown_ms: int | None = None  # what this machine's clock showed at `read_ms`, where that is not what is believed
 
     def __len__(self) -> int:
         return len(self.offsets)

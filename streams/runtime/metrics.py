@@ -164,4 +164,10 @@ class Meter:
 
 def _clock_offset_ms(fetched: Sequence[Fetched]) -> int | None:
     """The least of read - broker's time over a batch; None where no record has a time of the broker."""
-    return min((one.read_ms - max(one.timestamps_ms) for one in fetched if one.broker_time and len(one)), default=None)
+    offsets_ms = (_shown_ms(one) - max(one.timestamps_ms) for one in fetched if one.broker_time and len(one))
+    return min(offsets_ms, default=None)
+
+
+def _shown_ms(one: Fetched) -> int:
+    """What the clock showed: what is believed is never earlier than a broker, so it would hide that the clock is."""
+    return one.read_ms if one.shown_ms is None else one.shown_ms

@@ -182,8 +182,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def fetch(self, partitions: Iterable[TopicPartition], wait_s: float) -> list[Delivered]:
         """What has come for these partitions, waiting up to `wait_s` for the first of it."""
         found: Mapping[Any, Any] = await self.getmany({TP(*partition) for partition in partitions}, wait_s)
-        read_ms = clock_ms()
-        delivered = [self._delivered(TopicPartition(*at), one, read_ms) for at, one in found.items()]
+        shown_ms, read_ms = CLOCK.read().wall_ms, clock_ms()
+        delivered = [self._delivered(TopicPartition(*at), one, read_ms, shown_ms) for at, one in found.items()]
         return [one for one in delivered if one is not None]
 
     async def _fetch_records(
@@ -232,7 +232,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return found
 
     def _delivered(
-        self, partition: TopicPartition, found: tuple[int, int, Sequence[Any] | None], read_ms: int
+        self, partition: TopicPartition, found: tuple[int, int, Sequence[Any] | None], read_ms: int, shown_ms: int
     ) -> Delivered | None:
         base, next_offset, records = found
         lanes = cast(Transport, self.transport).lanes
@@ -265,6 +265,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             read_ms=read_ms,
             headers=headers if any(headers) else None,
             unread=unread or None,
+            shown_ms=shown_ms,
         )
         if fetched.broker_time:
             CLOCK.saw(times_ms[-1])

@@ -141,10 +141,11 @@ def test_most_of_the_input_cannot_be_read(prometheus: Prometheus, kafka: Broker,
 def test_more_comes_than_is_decided_and_the_window_is_too_small(
     prometheus: Prometheus, kafka: Broker, tmp_path: Path
 ) -> None:
-    with Workers(prometheus, kafka.bootstrap, "small", tmp_path) as workers:
+    policy = POLICY.replace("budget: 10s", "budget: 40s")  # all are in time: only what is commanded needs a place
+    with Workers(prometheus, kafka.bootstrap, "small", tmp_path, policy) as workers:
         workers.start("--capacity", "4", "--window-ids", "60")
         prometheus.resolves("small")
-        workers.send(120)
+        workers.send(150)
         prometheus.fires("small", ("LagNearBudget", ""))
         prometheus.fires("small", ("WindowEvicts", "gate"), ("WindowNearlyFull", "gate"), within_s=120)
         prometheus.resolves("small", ("LagNearBudget", ""), ("WindowEvicts", "gate"))
@@ -194,6 +195,30 @@ def test_records_are_removed_before_they_are_read(prometheus: Prometheus, kafka:
         code, said = workers.cli("audit")
         assert code == 1, said
         assert "lost 30 (lost.decisions/0 30 to 59)" in said
+
+
+def test_a_clock_that_is_behind_and_then_an_hour_ahead(prometheus: Prometheus, kafka: Broker, tmp_path: Path) -> None:
+    off_by_ms = tmp_path / "off-by-ms"
+    with Workers(prometheus, kafka.bootstrap, "clock", tmp_path) as workers:
+        workers.start(failpoints=f"clock=shift:{off_by_ms}")
+        prometheus.resolves("clock")
+        off_by_ms.write_text("-1500")  # tolerated, and still more than a tenth of the budget
+        wanted = {("ClockBehindBroker", ""), ("ClockFarBehindBroker", "")}
+        until = time.monotonic() + 120
+        while not wanted <= prometheus.firing("clock"):
+            assert time.monotonic() < until, prometheus.query("sluicegate_broker_clock_offset_seconds")
+            workers.send(3)
+            time.sleep(0.2)
+        off_by_ms.unlink()
+        workers.send(3)
+        workers.send(3, partition=1)
+        prometheus.resolves("clock", *wanted)
+
+        off_by_ms.write_text("3600000")
+        prometheus.fires("clock", ("ClocksApart", "gate"), ("NotReady", "gate"))
+        assert "the clocks to agree" in workers.waits_for()
+        off_by_ms.unlink()
+        prometheus.resolves("clock")
 
 
 def test_an_evaluator_that_does_not_answer(prometheus: Prometheus, kafka: Broker, tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ def fetched(
     broker_ms: int = NOW_MS - 20,
     read_ms: int = NOW_MS - 5,
     broker_time: bool = True,
+    shown_ms: int | None = None,
 ) -> Fetched:
     as_bytes = [encoded(value) if isinstance(value, dict) else value for value in values]
     if keys is None:
@@ -106,6 +107,7 @@ def fetched(
         values=as_bytes,
         broker_time=broker_time,
         read_ms=read_ms,
+        shown_ms=shown_ms,
     )
 
 

@@ -45,6 +45,7 @@ def test_times_that_had_to_be_bounded_are_counted_by_name_from_zero() -> None:
     [
         ([{"broker_ms": NOW_MS - 20, "read_ms": NOW_MS - 5}], 0.015),
         ([{"broker_ms": NOW_MS + 800, "read_ms": NOW_MS - 5}], -0.805),
+        ([{"broker_ms": NOW_MS + 800, "read_ms": NOW_MS + 790, "shown_ms": NOW_MS - 5}], -0.805),
         ([{"broker_ms": NOW_MS - 9_000}, {"broker_ms": NOW_MS - 7}], 0.002),
         ([{"broker_ms": NOW_MS + 800, "broker_time": False}, {"broker_ms": NOW_MS - 7}], 0.002),
         ([{"broker_ms": NOW_MS + 800, "broker_time": False}], None),
