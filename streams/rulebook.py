@@ -30,6 +30,7 @@ _recall = Reader(Recall)
 _preapproval = Reader(Preapproval)
 # a halt that cannot be read stops its scope; one whose scope cannot be read stops everything
 TROUBLES_MAX = 1_000  # records at once that cannot be used; those beyond are passed over in silence
+HALT_WHY_MAX = 1_000  # characters, as schemas/published.py has it
 T = TypeVar("T")
 HALT = b"halt/"
 UNREADABLE = Halt(True, "a halt that this version cannot read: taken for one", "nobody known", 0)
@@ -112,6 +113,16 @@ class Rulebook:
             self._take_preapproval(rest, value, headers)
         elif kind != "authority":  # not ours to read yet
             raise ValueError("no kind of record that this version knows")
+
+    def take_unread(self, through: int, why: str) -> None:
+        """Records up to and with `through` that cannot be read: one may have been a halt of anything, so all is halted
+        until a person resumes everything.
+        """
+        self.next_offset = through + 1
+        everything = Scope()
+        self._troubles[everything.key] = why
+        told = f"{why}; resume everything when it is known what stood there"
+        self._halts[everything] = Halt(True, told[:HALT_WHY_MAX], UNREADABLE.by, 0)
 
     def _take_version(self, name: str, published: PublishedPolicy) -> None:
         if policy_key(published.workflow, published.version) != name:

@@ -25,6 +25,8 @@ from streams.path import Snapshot
 from streams.policy import Policy
 from streams.rulebook import Compiler, Rulebook
 from streams.runtime.metrics import Meter
+from streams.runtime.policies_topic import read_into
+from streams.runtime.records import telling
 from streams.runtime.settings import RETRY_S, Kafka
 from streams.runtime.tail import Tail
 from streams.runtime.tasks import failure
@@ -68,7 +70,7 @@ class InForce:
         self._partition = TopicPartition(kafka.topic("policies"), 0)
         self._meter = meter
         self._make_world: Callable[[Needs], World] = partial(_world, kafka, clock_ms, meter, headers)
-        self._tail = Tail(kafka, self._take, clock_ms)
+        self._tail = Tail(kafka, self._take, clock_ms, telling)
         self._book, self._compiler = Rulebook(), Compiler()
         self._told = asyncio.Event()
         self._numbers: set[int] = set()
@@ -173,7 +175,7 @@ class InForce:
     def _take(self, partition: TopicPartition, records: Sequence[Any]) -> None:
         before = self._book.halts.by_scope
         for record in records:
-            self._book.take(record.offset, record.key, record.value, record.headers)
+            read_into(self._book, record)
         halts = self._book.halts
         if halts.by_scope != before:
             self.snapshot = self.snapshot.under(halts)

@@ -22,6 +22,7 @@ from streams.governing import Signed, Write, applied, digest_of, document_bytes
 from streams.rulebook import Edition, Rulebook
 from streams.runtime.clock import clock_ms
 from streams.runtime.lookup import reader
+from streams.runtime.records import Unreadable, telling
 from streams.runtime.settings import Kafka
 from streams.runtime.tasks import closed
 from streams.runtime.transactions import LOG_APPEND_TIME
@@ -43,10 +44,19 @@ class Written(NamedTuple):
     at_ms: int | None
 
 
+def read_into(book: Rulebook, record: Any) -> None:
+    """One record of the topic, or what stands for those that cannot be read."""
+    if type(record) is Unreadable:
+        where = f"{record.topic}/{record.partition}, offsets {record.offset} to {record.through}"
+        book.take_unread(record.through, f"{where} cannot be read: {record.detail}")
+    else:
+        book.take(record.offset, record.key, record.value, record.headers)
+
+
 async def read_edition(kafka: Kafka) -> Edition:
     """What the topic says now. Raises BrokerUnreachable, and ConfigurationError where there is no topic."""
     partition, book = TopicPartition(kafka.topic("policies"), 0), Rulebook()
-    consumer = reader(kafka, "earliest")
+    consumer = reader(kafka, "earliest", telling=telling)
     try:
         await asyncio.wait_for(consumer.start(), CONNECT_S)
         async with asyncio.timeout(READ_S):
@@ -56,7 +66,7 @@ async def read_edition(kafka: Kafka) -> Edition:
             end = (await consumer.end_offsets([partition]))[partition]
             while await consumer.position(partition) < end:
                 for record in (await consumer.getmany(partition, timeout_ms=100)).get(partition, []):
-                    book.take(record.offset, record.key, record.value, record.headers)
+                    read_into(book, record)
     except (ValueError, IndexError) as error:
         raise ConfigurationError(f"{kafka.bootstrap!r} is not HOST:PORT[,...]: {error}") from error
     except _ERRORS as error:

@@ -57,15 +57,21 @@ class _Place:
 
 
 class Tail:
-    """`take` gets the records of one partition in order, a chunk at a time; it must not raise.
+    """`take` gets the records of one partition in order, a chunk at a time; it must not raise. With `telling` it gets
+    what cannot be read as `Unreadable` among them.
 
     All methods belong to one event loop; `run` is its task.
     """
 
     def __init__(
-        self, kafka: Kafka, take: Callable[[TopicPartition, Sequence[Any]], None], clock_ms: Callable[[], int]
+        self,
+        kafka: Kafka,
+        take: Callable[[TopicPartition, Sequence[Any]], None],
+        clock_ms: Callable[[], int],
+        telling: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self._kafka = kafka
+        self._telling = telling
         self._take = take
         self._clock_ms = clock_ms
         self._places: dict[TopicPartition, _Place] = {}
@@ -127,7 +133,7 @@ class Tail:
         """Reads until cancelled. Raises PromiseBroken when a topic was made again or lost its end."""
         while True:
             await self._wanted.wait()
-            consumer = reader(self._kafka, "none")
+            consumer = reader(self._kafka, "none", telling=self._telling)
             # a task of its own: a connection that breaks makes aiokafka cancel what waits for it, and not us
             reading = asyncio.create_task(self._read_with(consumer))
             try:

@@ -16,7 +16,7 @@ from schemas.heartbeat import Heartbeat
 from schemas.policy import PolicyDocument
 from schemas.published import Scope
 from streams.errors import ConfigurationError
-from streams.governing import Signed, applied, halted
+from streams.governing import Signed, applied, halted, resumed
 from streams.runtime import heartbeats as heartbeats_module
 from streams.runtime.broker import Broker
 from streams.runtime.clock import Clock
@@ -25,11 +25,13 @@ from streams.runtime.in_force import InForce
 from streams.runtime.living import Workers
 from streams.runtime.metrics import Meter
 from streams.runtime.metrics_board import Board
-from streams.runtime.policies_topic import change
+from streams.runtime.policies_topic import change, read_edition
 from streams.runtime.settings import Kafka
 from streams.runtime.topics import apply
 from streams.runtime.world import Needs
-from tests.kafka.harness import now_ms, send
+from tests.kafka.appending import append
+from tests.kafka.harness import now_ms, producer, send
+from tests.streams.runtime.batching import LZ4, bomb
 from tests.streams.runtime.test_world import comes_true, context
 
 ANA = Signed("ana", "a test", 1_000)
@@ -177,3 +179,21 @@ def test_who_is_silent_for_three_beats_does_not_live() -> None:
     assert workers.living(15_000) == []
     workers.take(msgspec.json.encode(msgspec.structs.replace(beat, ended=True)), 16_000)
     assert workers.living(16_000) == []
+
+
+async def test_what_cannot_be_read_may_have_been_a_halt_and_stops_everything_until_somebody_resumes(
+    topics: Kafka,
+) -> None:
+    await publish(topics, document(1))
+    async with running(topics) as in_force:
+        assert not in_force.snapshot.halts
+        async with producer(topics.bootstrap) as client:
+            await append(client, topics.topic("policies"), bomb(0, LZ4, 100))
+        await comes_true(lambda: Scope() in in_force.snapshot.halts.by_scope)
+        (halt,) = in_force.snapshot.halts.by_scope.values()
+        assert "cannot be read" in halt.why
+        assert halt.why.endswith("resume everything when it is known what stood there")
+        edition = await read_edition(topics)
+        assert edition.halts == in_force.snapshot.halts.by_scope, "tools and workers say the same"
+        await change(topics, lambda edition: resumed(edition, Scope(), ANA))
+        await comes_true(lambda: not in_force.snapshot.halts and not in_force.troubles)
