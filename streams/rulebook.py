@@ -111,8 +111,8 @@ class Rulebook:
                 self._recalls[unquote(rest)] = _of(_recall, value)
         elif kind == "preapproval":
             self._take_preapproval(rest, value, headers)
-        elif kind != "authority":  # not ours to read yet
-            raise ValueError("no kind of record that this version knows")
+        elif kind != "authority" and value is not None:  # not ours to read yet
+            raise ValueError("no kind of record that this version knows; a null value under its key removes it")
 
     def take_unread(self, through: int, why: str) -> None:
         """Records up to and with `through` that cannot be read: one may have been a halt of anything, so all is halted

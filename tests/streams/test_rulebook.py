@@ -292,3 +292,12 @@ def test_a_scope_comes_back_from_its_key(scope: Scope) -> None:
     assert Scope.of_key(key) == scope
     assert key.count("/") == 4
     assert key.isascii()
+
+
+def test_a_record_of_no_known_kind_is_a_trouble_until_it_is_removed() -> None:
+    topic = Topic()
+    topic.apply(document())
+    topic.put("x\ufffdy", b"whatever")
+    assert ["no kind of record that this version knows" in one for one in topic.troubles()] == [True]
+    topic.put("x\ufffdy", None)
+    assert topic.troubles() == []
