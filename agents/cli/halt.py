@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from agents.cli.client import quiet_client_logs
+from agents.cli.lines import WHY_CHARS_MAX, printable
 from agents.cli.options import (
     LONG_NAME,
     NAME,
@@ -149,7 +150,7 @@ def resume(
         for key in before.strange if scope == Scope() else ():
             print(f"resumed: the halt under the key {key}, which names no scope")
         for one in chain(*still_stopped(before, scope)):
-            print(f"still halted: {one}")
+            print(f"still halted: {printable(str(one), WHY_CHARS_MAX)}")
 
     before = _change(Kafka(bootstrap, prefix), lambda edition: resumed(edition, scope, signed), say, timeout_s)
     if still_stopped(before, scope)[0]:
@@ -216,6 +217,8 @@ def _list(kafka: Kafka, output: str) -> None:
         print(json.dumps(told_halts))
         return
     for scope, one in in_force.items():
-        print(f"{scope}: {one.why} ({one.by}, {moment(one.at_ms)})")
+        print(
+            f"{printable(str(scope))}: {printable(one.why, WHY_CHARS_MAX)} ({printable(one.by)}, {moment(one.at_ms)})"
+        )
     if not in_force:
         print("nothing is halted")

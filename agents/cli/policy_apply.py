@@ -16,6 +16,7 @@ from rich.table import Table
 from ruamel.yaml import YAML
 
 from agents.cli.client import quiet_client_logs
+from agents.cli.lines import WHY_CHARS_MAX, printable
 from agents.cli.options import (
     NAME,
     POLICIES,
@@ -180,7 +181,13 @@ def history(workflow: str | None, bootstrap: str, prefix: str, output: str) -> N
         steps: list[Current | Move] = [current, *current.before]
         for at, step in enumerate(steps):
             label = f"{name}@{step.version}" + (" (in force)" if at == 0 else "")
-            table.add_row(label, moment(step.at_ms), step.by, step.why, step.pending if at + 1 < len(steps) else "")
+            table.add_row(
+                label,
+                moment(step.at_ms),
+                printable(step.by),
+                printable(step.why, WHY_CHARS_MAX),
+                step.pending if at + 1 < len(steps) else "",
+            )
             told.append(
                 {"workflow": name, "version": step.version, "in_force": at == 0, "at_ms": step.at_ms, "by": step.by}
                 | {"why": step.why, "pending": step.pending}
@@ -214,7 +221,8 @@ def show(policy: tuple[str, int | None], bootstrap: str, prefix: str, output: st
         return
     text = io.StringIO()
     YAML(typ="safe").dump(document, text)
-    print(f"# {workflow}@{version}, published {moment(published.at_ms)} by {published.by}: {published.why}")
+    by, why = printable(published.by), printable(published.why, WHY_CHARS_MAX)
+    print(f"# {workflow}@{version}, published {moment(published.at_ms)} by {by}: {why}")
     sys.stdout.write(text.getvalue())
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.cli.client import quiet_client_logs
+from agents.cli.lines import WHY_CHARS_MAX, printable
 from agents.cli.options import (
     BY,
     KEY_FILE,
@@ -166,7 +167,14 @@ def preapprovals(bootstrap: str, prefix: str, output: str) -> None:
         scope = [one.workflow, *filter(None, (one.segment, one.action_type, one.entity))]
         most = "" if one.value_minor_at_most is None else f"{one.value_minor_at_most} {one.currency} (minor units)"
         ended = "revoked" if one.revoked else clock(one.until_ms) + (" (over)" if one.until_ms <= clock_ms() else "")
-        table.add_row(name, one.by, ", ".join(scope), most, ended, one.why)
+        table.add_row(
+            printable(name),
+            printable(one.by),
+            printable(", ".join(scope)),
+            most,
+            ended,
+            printable(one.why, WHY_CHARS_MAX),
+        )
     Console().print(table if there else "nothing is approved beforehand")
 
 

@@ -18,7 +18,7 @@ from typing import Protocol
 import structlog
 from aiokafka import TopicPartition
 
-from streams.errors import ConfigurationError, PromiseBroken
+from streams.errors import ConfigurationError
 from streams.runtime.delivered import Delivered, passed, removed
 from streams.runtime.failpoints import reach
 from streams.runtime.living import other_group
@@ -27,7 +27,7 @@ from streams.runtime.outgoing import claim
 from streams.runtime.settings import Worker
 from streams.runtime.stage import Stage
 from streams.runtime.transactions import Transactions
-from streams.truths import IDENTITY, Identity, Place, Told, identity_in, kept_in, must_be_same, position
+from streams.truths import IDENTITY, Apart, Identity, Place, Told, identity_in, kept_in, must_be_same, position
 
 log = structlog.get_logger()
 
@@ -64,7 +64,7 @@ class HandOver:
     make: Callable[[str, str, int, str], Transactions]
 
     async def take(self, transactions: Transactions, seeker: Seeker, goes_on: Callable[[], None]) -> Opened:
-        """The whole of it. Raises Apart, Fenced, Failed, Denied; PromiseBroken for a changelog that cannot be read.
+        """The whole of it. Raises Apart, also for a changelog that cannot be read, Fenced, Failed, Denied.
 
         Raises ConfigurationError where a worker of another group lives and does this role.
         """
@@ -84,7 +84,7 @@ class HandOver:
             positions, starts = await self._positions(committed, changelog, then is None or then.group == role.group)
             stage.restore(changelog, self.clock_ms())
         except ValueError as error:
-            raise PromiseBroken(
+            raise Apart(
                 f"partition {self.number} of {self.worker.kafka.topic('state')} cannot be read: {error}"
             ) from error
         await stage.learn(goes_on)

@@ -20,6 +20,7 @@ from streams.runtime.transactions import Failed
 NEWEST_RECORDS = 200  # among which there is one that is no mark of a transaction
 LOOK_BACK_MS = 60_000  # further back nobody lives who beats every few seconds
 SILENT_TIMES = 3  # so many beats missed, and it does not live any more
+EVERY_MS_MAX = LOOK_BACK_MS // SILENT_TIMES  # who says that he beats more rarely is not waited for
 SKEW_MS = 2_000  # a beat may be so late
 READ_MS = 100
 ERRORS = (KafkaError, OSError, TimeoutError, AssertionError)
@@ -37,7 +38,8 @@ class Workers:
         beat = _beat(value)
         if isinstance(beat, Unreadable):
             return
-        self.beats[beat.worker] = (beat, at_ms)
+        if beat.every_ms <= EVERY_MS_MAX:
+            self.beats[beat.worker] = (beat, at_ms)
 
     def living(self, now_ms: int) -> list[Heartbeat]:
         """Those that have spoken lately and not said that they end, by name."""

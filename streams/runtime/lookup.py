@@ -10,13 +10,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from streams.errors import PromiseBroken
 from streams.runtime.identity import Metadata, identities
 from streams.runtime.records import Unreadable, telling
 from streams.runtime.settings import FETCH_BYTES_MAX, FETCH_RECORDS_MAX, REQUEST_S, Kafka
 from streams.runtime.tasks import closed
 from streams.runtime.transactions import Failed
-from streams.truths import TopicIdentity
+from streams.truths import Apart, TopicIdentity
 
 READ_IDLE_S = 20.0  # a changelog that brings nothing for so long is held back by a transaction that nobody ends
 READ_S = 0.2
@@ -117,7 +116,7 @@ class Lookup:
         """The newest value of each of the role's slots in partition `number` of `state`: `<store>/<slot>` -> value.
 
         Read to the end as it was when asked, also past transactions of other roles that are still open: they are
-        waited for, since records of ours may stand behind them. Raises Failed, and PromiseBroken where a batch cannot
+        waited for, since records of ours may stand behind them. Raises Failed, and Apart where a batch cannot
         be read: what it remembers is lost.
         """
         partition = TopicPartition(self._kafka.topic("state"), number)
@@ -133,7 +132,7 @@ class Lookup:
                 records = await _next_records(consumer, partition, position)
                 for record in records:
                     if type(record) is Unreadable:
-                        raise PromiseBroken(
+                        raise Apart(
                             f"partition {number} of {partition.topic} cannot be read: the batch of offsets "
                             f"{record.offset} to {record.through} is damaged ({record.detail})"
                         )

@@ -50,6 +50,7 @@ def test_a_worker_outlives_what_happens_to_a_cluster(prefix: str, tmp_path: Path
             assert worker.stop() == 0, worker.says()[-3000:]
             assert LEFT_OPEN not in worker.says(), worker.says()[-20000:]
             verdict = fleet.audit()
+            says_what_is_lost_with_one_node(cluster.bootstrap, prefix)
             report(
                 f"{len(trial.faults)} faults on three nodes over {verdict['inputs']} inputs: missing "
                 f"{verdict['missing']}, duplicates {verdict['duplicates']}; longest pause between commands: "
@@ -60,13 +61,23 @@ def test_a_worker_outlives_what_happens_to_a_cluster(prefix: str, tmp_path: Path
 
 
 def keeps_what_it_acknowledges(bootstrap: str, prefix: str) -> None:
-    """Three copies, two of them in sync, without being asked to; fewer on purpose are said."""
+    """Three copies, two of them in sync, without being asked to."""
     there = asyncio.run(topics.inspect(bootstrap, prefix))
     assert there.differing == ()
     kept = {(one.copies, one.settings["min.insync.replicas"]) for one in there.found.values()}
     assert kept == {(COPIES, "2")}
-    single = asyncio.run(topics.apply(bootstrap, f"{prefix}single.", replication_factor=1))
-    assert {one.setting for one in single.differences} == {"replication.factor"}
+
+
+def says_what_is_lost_with_one_node(bootstrap: str, prefix: str) -> None:
+    """One copy on three brokers is said. These topics are made last: they never have three copies."""
+    asyncio.run(topics.apply(bootstrap, f"{prefix}single.", replication_factor=1))
+
+    def is_said() -> bool:
+        # a broker that the controller has not heard of for 3 s does not count: on a busy machine that happens
+        found = asyncio.run(topics.inspect(bootstrap, f"{prefix}single."))
+        return {one.setting for one in found.differing} == {"replication.factor"}
+
+    wait_until(is_said, 60, "one copy on three brokers was not said")
 
 
 class Trial:

@@ -108,6 +108,9 @@ def test_a_resume_says_what_still_stops_its_scope_and_ends_what_names_none(tool:
     assert err == "sluicegate: no policy of the workflow 'biling' is in force; there are: billing\n"
     for scope in (("--everything",), ("--workflow", "billing"), ("--workflow", "billing", "--segment", "s")):
         assert tool("halt", *scope, "--why", "drill", "--by", "root")[0] == 0
+    assert tool("halt", "--workflow", "other", "--why", "\x1b]0;pwn\x07\nworkflow", "--by", "root")[0] == 0
+    code, out, _ = tool("halt", "--list")
+    assert "workflow 'other': \\x1b]0;pwn\\x07\\nworkflow (root, " in out, "nobody writes to another's terminal"
     code, out, err = tool("resume", "--workflow", "billing", "--why", "done")
     assert code == 1
     assert out.splitlines()[:3] == [
