@@ -141,11 +141,11 @@ def test_most_of_the_input_cannot_be_read(prometheus: Prometheus, kafka: Broker,
 def test_more_comes_than_is_decided_and_the_window_is_too_small(
     prometheus: Prometheus, kafka: Broker, tmp_path: Path
 ) -> None:
-    policy = POLICY.replace("budget: 10s", "budget: 40s")  # all are in time: only what is commanded needs a place
+    policy = POLICY.replace("budget: 10s", "budget: 60s")  # all are in time: only what is commanded needs a place
     with Workers(prometheus, kafka.bootstrap, "small", tmp_path, policy) as workers:
         workers.start("--capacity", "4", "--window-ids", "60")
         prometheus.resolves("small")
-        workers.send(150)
+        workers.send(200)  # 50 s: the window is full long enough before all of them expire
         prometheus.fires("small", ("LagNearBudget", ""))
         prometheus.fires("small", ("WindowEvicts", "gate"), ("WindowNearlyFull", "gate"), within_s=120)
         prometheus.resolves("small", ("LagNearBudget", ""), ("WindowEvicts", "gate"))
