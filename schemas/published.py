@@ -18,7 +18,8 @@ from msgspec import Meta, Raw, Struct
 
 from schemas.common import MONEY_MINOR_MAX, Currency, Id, PolicyVersion, TimeMs
 
-Why = Annotated[str, Meta(min_length=1, max_length=1000, description="The reason, for whoever asks later.")]
+WHY_CHARS_MAX = 1_000
+Why = Annotated[str, Meta(min_length=1, max_length=WHY_CHARS_MAX, description="The reason, for whoever asks later.")]
 By = Annotated[str, Meta(min_length=1, max_length=200, description="Who did it.")]
 Pending = Literal["keep", "invalidate", "reevaluate"]
 ANY = "*"

@@ -13,7 +13,17 @@ from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import quote, unquote
 
-from schemas.published import Current, Halt, Preapproval, PublishedPolicy, Recall, Scope, current_key, policy_key
+from schemas.published import (
+    WHY_CHARS_MAX,
+    Current,
+    Halt,
+    Preapproval,
+    PublishedPolicy,
+    Recall,
+    Scope,
+    current_key,
+    policy_key,
+)
 from schemas.verdict import SIGNATURE_HEADER
 from streams.bounds import POLICIES_KEY_BYTES_MAX, bounded_key
 from streams.document import read_document
@@ -30,7 +40,6 @@ _recall = Reader(Recall)
 _preapproval = Reader(Preapproval)
 # a halt that cannot be read stops its scope; one whose scope cannot be read stops everything
 TROUBLES_MAX = 1_000  # records at once that cannot be used; those beyond are passed over in silence
-HALT_WHY_MAX = 1_000  # characters, as schemas/published.py has it
 T = TypeVar("T")
 HALT = b"halt/"
 UNREADABLE = Halt(True, "a halt that this version cannot read: taken for one", "nobody known", 0)
@@ -122,7 +131,7 @@ class Rulebook:
         everything = Scope()
         self._troubles[everything.key] = why
         told = f"{why}; resume everything when it is known what stood there"
-        self._halts[everything] = Halt(True, told[:HALT_WHY_MAX], UNREADABLE.by, 0)
+        self._halts[everything] = Halt(True, told[:WHY_CHARS_MAX], UNREADABLE.by, 0)
 
     def _take_version(self, name: str, published: PublishedPolicy) -> None:
         if policy_key(published.workflow, published.version) != name:

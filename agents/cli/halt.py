@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from agents.cli.client import quiet_client_logs
-from agents.cli.lines import WHY_CHARS_MAX, printable
+from agents.cli.lines import printable
 from agents.cli.options import (
     LONG_NAME,
     NAME,
@@ -26,7 +26,7 @@ from agents.cli.options import (
 from agents.cli.values import COMMAND_ID, Matching
 from agents.governing import put_in_force
 from agents.readable import moment
-from schemas.published import Scope
+from schemas.published import WHY_CHARS_MAX, Scope
 from streams.errors import CheckFailed, ConfigurationError
 from streams.governing import Signed, Write, halted, recalled, resumed, still_stopped, unknown_workflow
 from streams.rulebook import Edition

@@ -16,7 +16,6 @@ import orjson
 from agents.readable import duration, money
 from streams.foreign import Unreadable, json_of, object_of, text_of
 
-WHY_CHARS_MAX = 1_000  # of a reason: as long as it may be
 TEXT_CHARS_MAX = 160  # of an unreadable value or a detail: a line, not a page
 TIME_MS_MAX = 253_402_300_799_999  # what a datetime can hold
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from ruamel.yaml import YAML
 
 from agents.cli.client import quiet_client_logs
-from agents.cli.lines import WHY_CHARS_MAX, printable
+from agents.cli.lines import printable
 from agents.cli.options import (
     NAME,
     POLICIES,
@@ -31,7 +31,7 @@ from agents.cli.values import POLICY_NAME, VERSION
 from agents.governing import Acknowledged, not_using, put_in_force
 from agents.readable import moment
 from schemas.policy import PolicyDocument
-from schemas.published import Current, Move, Pending
+from schemas.published import WHY_CHARS_MAX, Current, Move, Pending
 from streams.errors import CheckFailed, ConfigurationError
 from streams.foreign import own, own_json
 from streams.governing import Signed, Write, applied, rolled_back

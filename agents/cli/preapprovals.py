@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.cli.client import quiet_client_logs
-from agents.cli.lines import WHY_CHARS_MAX, printable
+from agents.cli.lines import printable
 from agents.cli.options import (
     BY,
     KEY_FILE,
@@ -30,7 +30,7 @@ from agents.cli.values import CURRENCY, MAGNITUDE, Text
 from agents.desk.keys import key_of
 from agents.why.telling import clock
 from schemas.common import Id
-from schemas.published import Preapproval, preapproval_key
+from schemas.published import WHY_CHARS_MAX, Preapproval, preapproval_key
 from schemas.verdict import SIGNATURE_HEADER
 from streams.errors import ConfigurationError
 from streams.governing import Write, unknown_workflow, written

@@ -206,8 +206,9 @@ class InForce:
         self.snapshot = snapshot.under(self._book.halts)  # a halt may have come meanwhile
         self.offset = edition.next_offset
         troubles += self._unready
+        told = set(self.troubles)
         for trouble in troubles:
-            if trouble not in self.troubles:
+            if trouble not in told:
                 log.warning("a policy cannot be used", why=trouble)
         self.troubles = troubles
         self.changed.set()
