@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from sluicegate_kit import KitError, Limits, Lost, Producer
 from sluicegate_kit.halts import Scope
 
@@ -19,7 +18,7 @@ from streams.runtime.broker import Broker
 from tests.clients.test_halts import halt
 from tests.clients.test_on_kafka import PARTITIONS, Running, command
 from tests.kafka.appending import append
-from tests.kafka.harness import Record, committed_is, decision, producer, read
+from tests.kafka.harness import Record, committed_is, decision, producer, read, remove_before
 from tests.streams.runtime.batching import LZ4, NONE, ZSTD, bomb, head, record, sealed, varint
 
 
@@ -29,14 +28,6 @@ async def running(kafka: Broker, prefix: str) -> AsyncIterator[Running]:
     one = Running(kafka.bootstrap, prefix)
     yield one
     await one.stop()
-
-
-@pytest.fixture
-async def admin(kafka: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
-    client = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await client.start()
-    yield client
-    await client.close()
 
 
 async def sent(running: Running, codec: str | None, *records: Record) -> None:
@@ -127,12 +118,8 @@ async def test_a_batch_of_policies_that_cannot_be_read_may_have_been_a_halt(runn
     assert {one["status"] for one in await running.receipts(2)} == {"refused", "executed"}
 
 
-async def removed(admin: AIOKafkaAdminClient, topic: str, partition: int, before: int) -> None:
-    await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(before_offset=before)})
-
-
 async def test_commands_that_were_removed_before_they_were_read_are_told(
-    running: Running, admin: AIOKafkaAdminClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    running: Running, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     topic = running.prefix + "commands"
     lost: list[Lost] = []
@@ -141,7 +128,7 @@ async def test_commands_that_were_removed_before_they_were_read_are_told(
     await running.receipts(3)
     await running.stop()
     await running.send(*(command(n * PARTITIONS) for n in range(3, 23)))
-    await removed(admin, topic, 0, 18)
+    await remove_before(running.bootstrap, topic, 18)
     executor = running.start(lambda _: None, tmp_path, on_lost=lost.append)
     await running.receipts(8)
     await committed_is(running.bootstrap, running.prefix + "acting", {(topic, 0): 23})
@@ -168,9 +155,7 @@ async def test_commands_that_were_removed_before_they_were_read_are_told(
     assert len(lost) == 1
 
 
-async def test_commands_that_are_removed_while_it_runs_are_told(
-    running: Running, admin: AIOKafkaAdminClient, tmp_path: Path
-) -> None:
+async def test_commands_that_are_removed_while_it_runs_are_told(running: Running, tmp_path: Path) -> None:
     """One command at a time, and no room for more: what waits at the broker is removed there."""
     topic = running.prefix + "commands"
     lost: list[Lost] = []
@@ -184,7 +169,7 @@ async def test_commands_that_are_removed_while_it_runs_are_told(
     await running.send(*(command(n * PARTITIONS, action={"n": n, **wide}) for n in range(12)))
     executor = running.start(act, tmp_path, on_lost=lost.append, limits=Limits(concurrency=1, backlog=1))
     await asyncio.wait_for(going.wait(), 60)
-    await removed(admin, topic, 0, 11)
+    await remove_before(running.bootstrap, topic, 11)
     go.set()
     await committed_is(running.bootstrap, running.prefix + "acting", {(topic, 0): 12})
     (one,) = lost
@@ -192,13 +177,13 @@ async def test_commands_that_are_removed_while_it_runs_are_told(
     assert executor.counts["executed"] + executor.counts["lost"] == 12
 
 
-async def test_what_a_callback_raises_ends_it(running: Running, admin: AIOKafkaAdminClient, tmp_path: Path) -> None:
+async def test_what_a_callback_raises_ends_it(running: Running, tmp_path: Path) -> None:
     await running.send(command(0))
     running.start(lambda _: None, tmp_path)
     await running.receipts(1)
     await running.stop()
     await running.send(command(4))
-    await removed(admin, running.prefix + "commands", 0, 2)
+    await remove_before(running.bootstrap, running.prefix + "commands", 2)
 
     def stop(one: Lost) -> None:
         raise KitError(f"somebody has to look: {one.count}")
@@ -210,9 +195,7 @@ async def test_what_a_callback_raises_ends_it(running: Running, admin: AIOKafkaA
     running.task = None
 
 
-async def test_an_offset_beyond_the_end_is_a_sentence_and_not_another_place(
-    running: Running, admin: AIOKafkaAdminClient, tmp_path: Path
-) -> None:
+async def test_an_offset_beyond_the_end_is_a_sentence_and_not_another_place(running: Running, tmp_path: Path) -> None:
     await running.send(command(0))
     consumer_group = running.prefix + "acting"
     async with producer(running.bootstrap, transactional_id=running.prefix + "tool") as client, client.transaction():

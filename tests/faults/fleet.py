@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from agents.audit.report import BROKEN
 from streams.runtime import topics
 from streams.runtime.logs import LEVEL_VARIABLE
 from tests.faults.stranger import Strangers
-from tests.kafka.harness import seed
+from tests.kafka.harness import remove_before, seed
 
 PARTITIONS = 4
 POLICY = """\
@@ -174,7 +174,7 @@ class Fleet:
         place = TopicPartition(self.prefix + "decisions", number)
         first = asyncio.run(_committed(self.bootstrap, self.group))[place]
         wait_until(lambda: asyncio.run(_ends(self.bootstrap, place.topic))[place] > first + count, 60, "nothing came")
-        asyncio.run(_remove(self.bootstrap, place, first + count))
+        asyncio.run(remove_before(self.bootstrap, place.topic, first + count, number))
         self.removed.append({"topic": place.topic, "partition": number, "offset": first, "through": first + count - 1})
 
     def command_times_ms(self) -> list[int]:
@@ -215,15 +215,6 @@ async def _ends(bootstrap: str, topic: str) -> dict[TopicPartition, int]:
     finally:
         await consumer.stop()
     return ends
-
-
-async def _remove(bootstrap: str, place: TopicPartition, before_offset: int) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        await admin.delete_records({place: RecordsToDelete(before_offset=before_offset)})
-    finally:
-        await admin.close()
 
 
 async def _append_times(bootstrap: str, topic: str) -> list[int]:

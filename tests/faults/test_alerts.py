@@ -17,15 +17,13 @@ from pathlib import Path
 import orjson
 import psutil
 import pytest
-from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from streams.runtime.broker import Broker, BrokerConfig
 from tests.conftest import QUICK_GROUPS
 from tests.faults.monitored import ENTITIES, MISTAKEN, POLICY, Workers
 from tests.faults.prometheus import RULES, Prometheus, binary
-from tests.kafka.harness import Record, now_ms
+from tests.kafka.harness import Record, now_ms, remove_before
 from tests.kafka.mistaken import LARGE, MISTAKE
 
 pytestmark = [
@@ -187,7 +185,7 @@ def test_records_are_removed_before_they_are_read(prometheus: Prometheus, kafka:
         worker.process.send_signal(signal.SIGTERM)
         worker.process.wait(30)
         workers.send(40)
-        asyncio.run(_remove(kafka.bootstrap, TopicPartition("lost.decisions", 0), 60))
+        asyncio.run(remove_before(kafka.bootstrap, "lost.decisions", 60))
         workers.start(port=workers.ports[0])
         prometheus.fires("lost", ("RecordsLost", "gate"))
         (lost,) = prometheus.query('ALERTS{alertname="SluicegateRecordsLost", job="lost"}')
@@ -280,15 +278,6 @@ def _dashboard() -> Iterator[str]:
 def _listens(process: psutil.Process) -> str:
     places = process.net_connections(kind="tcp")
     return " ".join(f":{place.laddr.port}" for place in places if place.status == psutil.CONN_LISTEN)
-
-
-async def _remove(bootstrap: str, partition: TopicPartition, before: int) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        await admin.delete_records({partition: RecordsToDelete(before_offset=before)})
-    finally:
-        await admin.close()
 
 
 async def _delete(bootstrap: str, topic: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from agents.audit.run import Scope
 from agents.audit.run import audit as run_audit
@@ -159,6 +159,16 @@ async def dispositions(bootstrap: str, prefix: str, count: int) -> dict[tuple[st
         assert one.partition == source["partition"]
         answers[place] = (one.topic.removeprefix(prefix), body)
     return answers
+
+
+async def remove_before(bootstrap: str, topic: str, offset: int, partition: int = 0) -> None:
+    """What retention does, or somebody who deletes records."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(before_offset=offset)})
+    finally:
+        await admin.close()
 
 
 async def committed(bootstrap: str, group: str) -> dict[tuple[str, int], int]:

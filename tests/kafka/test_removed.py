@@ -13,8 +13,8 @@ from agents.cli.main import cli
 from streams.errors import CheckFailed
 from streams.runtime.broker import Broker
 from streams.runtime.topics import apply
-from tests.kafka.harness import Record, audited, read, send, worker
-from tests.kafka.test_truths import decide, lost_ranges, remove_before
+from tests.kafka.harness import Record, audited, read, remove_before, send, worker
+from tests.kafka.test_truths import decide, lost_ranges
 
 pytestmark = pytest.mark.kafka
 REVIEWED = """\

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from schemas.topics import TOPICS
 from streams.runtime.broker import Broker
@@ -26,6 +26,7 @@ from tests.kafka.harness import (
     dispositions,
     read,
     record,
+    remove_before,
     send,
     worker,
 )
@@ -45,12 +46,6 @@ class Admin:
 
     async def __aexit__(self, *ignored: object) -> None:
         await self._client.close()
-
-
-async def remove_before(bootstrap: str, topic: str, offset: int) -> None:
-    """What retention does."""
-    async with Admin(bootstrap) as admin:
-        await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=offset)})
 
 
 async def commit(bootstrap: str, group: str, offsets: Mapping[TopicPartition, int]) -> None:
